@@ -1,0 +1,36 @@
+# Two commands for everybody: `make demo` and `make test`. Both set up what they need in .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: demo test lint setup lock clean
+
+setup: .venv/ready
+
+# The lock file holds exact versions of everything, so that every machine gets what was tested.
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup
+	$(BIN)/python -m flows.demo
+
+test: setup lint
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check workflow
+
+# For maintainers: bring the lock file up to date.
+lock:
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
+	  --no-header --no-annotate --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv demo-run .snakemake

@@ -1,0 +1,59 @@
+"""skystage stages archive data inside Prefect and Snakemake workflows, byte for byte verified.
+
+The way through: a `Query` is read, searched, filtered and frozen into a `Plan`; the plan is fetched
+into a store, where each verified asset has a `Receipt`; receipts become a STAC manifest.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skystage.errors import SkystageError as SkystageError
+    from skystage.fetch import fetch as fetch
+    from skystage.fetch import fetch_all as fetch_all
+    from skystage.model import Asset as Asset
+    from skystage.model import Granule as Granule
+    from skystage.model import Query as Query
+    from skystage.model import Receipt as Receipt
+    from skystage.model import Source as Source
+    from skystage.plan import Plan as Plan
+    from skystage.plan import build as build_plan
+    from skystage.query import parse as parse_query
+    from skystage.query import read as read_query
+    from skystage.store import Store as Store
+    from skystage.transport import Access as Access
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Access": ("skystage.transport", "Access"),
+    "Asset": ("skystage.model", "Asset"),
+    "Granule": ("skystage.model", "Granule"),
+    "Plan": ("skystage.plan", "Plan"),
+    "Query": ("skystage.model", "Query"),
+    "Receipt": ("skystage.model", "Receipt"),
+    "SkystageError": ("skystage.errors", "SkystageError"),
+    "Source": ("skystage.model", "Source"),
+    "Store": ("skystage.store", "Store"),
+    "build_plan": ("skystage.plan", "build"),
+    "fetch": ("skystage.fetch", "fetch"),
+    "fetch_all": ("skystage.fetch", "fetch_all"),
+    "parse_query": ("skystage.query", "parse"),
+    "read_query": ("skystage.query", "read"),
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> object:
+    # PEP 562: `import skystage` costs nothing; each name loads its room when it is first used.
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'skystage' has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,295 @@
+"""Sentinel-1 orbit files: chosen for the granules that were kept, from two catalogues at once.
+
+The Copernicus Data Space and ASF's public bucket ``s1-orbits`` list the same files. The choice is
+made over what both list together, so it does not depend on which of them answers first; a file that
+both have becomes one asset with two sources.
+
+The rules: a precise orbit (POEORB) before a restituted one (RESORB); it must cover the sensing time
+from one orbit before to a minute after, because processors interpolate from the ascending node;
+of several the one created last.
+"""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote, urlencode
+
+from skystage.archives import Companions
+from skystage.errors import CatalogueUnavailable, QueryError, SkystageError
+from skystage.model import Asset, Granule, Json, Source, Unresolved, iso
+
+if TYPE_CHECKING:
+    from skystage.transport import Access
+
+KEY = "orbit"
+ORBIT = timedelta(seconds=12 * 86400 / 175)
+"""One revolution: Sentinel-1 repeats its track after 175 orbits in 12 days."""
+MARGIN = timedelta(seconds=60)
+TYPES = ("AUX_POEORB", "AUX_RESORB")
+BUCKET = "s1-orbits"
+CATALOGUE = "https://catalogue.dataspace.copernicus.eu/odata/v1/Products"
+DOWNLOAD = "https://zipper.dataspace.copernicus.eu/odata/v1/Products({id})/$value"
+PAGE = 1000
+WINDOWS = {
+    "AUX_POEORB": (timedelta(days=400), timedelta(days=9000)),
+    "AUX_RESORB": (timedelta(days=10), timedelta(days=200)),
+}
+"""The gap that a window of the catalogue may hold, and its length: one precise orbit a day and some
+twenty-five restituted ones keep a window below the 10,000 records that can be paged through."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrbitFile:
+    """One orbit file, as its name and the catalogues describe it; times in UTC."""
+
+    name: str
+    mission: str
+    kind: str
+    created: datetime
+    start: datetime
+    stop: datetime
+    size: int | None
+    md5: str | None
+    blake3: str | None
+    sources: tuple[Source, ...]
+
+    def covers(self, start: datetime, stop: datetime) -> bool:
+        """Whether it reaches from one orbit before `start` to a minute after `stop`."""
+        return self.start <= start - ORBIT and stop + MARGIN <= self.stop
+
+    def asset(self) -> Asset:
+        """The file as an asset that all granules share that need it."""
+        checksums = {"md5": self.md5, "blake3": self.blake3}
+        return Asset(
+            key=KEY,
+            path=f"orbits/{self.kind}/{self.name.removesuffix('.EOF')}/{self.name}",
+            size=self.size,
+            checksums={name: value for name, value in checksums.items() if value},
+            media_type="application/xml",
+            sources=self.sources,
+        )
+
+
+def find(granules: list[Granule], options: Json, access: Access) -> Companions:
+    """Give each Sentinel-1 granule its orbit file, or the reason why it has none.
+
+    Parameters
+    ----------
+    granules
+        Those that were kept; granules of other missions pass unchanged.
+    options
+        ``true``, or ``{types: [AUX_POEORB]}`` to allow only precise orbits.
+
+    Raises
+    ------
+    CatalogueUnavailable
+        If neither catalogue answers.
+    """
+    types = _types(options)
+    needs = {granule.id: need for granule in granules if (need := _need(granule)) is not None}
+    chosen: dict[str, OrbitFile] = {}
+    degraded: dict[str, str] = {}
+    for kind in types:
+        open_needs = {name: need for name, need in needs.items() if name not in chosen}
+        if not open_needs:
+            break
+        listed = _listed(kind, list(open_needs.values()), access, degraded)
+        for name, (mission, start, stop) in open_needs.items():
+            if (best := choose(listed[mission], start, stop)) is not None:
+                chosen[name] = best
+    out = []
+    for granule in granules:
+        if granule.id in chosen:
+            out.append(_with(granule, chosen[granule.id]))
+        elif granule.id in needs:
+            reason = f"no {' or '.join(types)} covers it"
+            missing = Unresolved(key=KEY, reason=reason)
+            out.append(replace(granule, unresolved=(*granule.unresolved, missing)))
+        else:
+            out.append(granule)
+    return Companions(out, degraded=[f"{host}: {reason}" for host, reason in sorted(degraded.items())])
+
+
+def choose(files: list[OrbitFile], start: datetime, stop: datetime) -> OrbitFile | None:
+    """The orbit file for a sensing interval: of those that cover it the one created last."""
+    covering = [file for file in files if file.covers(start, stop)]
+    return max(covering, key=lambda file: (file.created, file.name), default=None)
+
+
+def _types(options: Json) -> tuple[str, ...]:
+    if options is True:
+        return TYPES
+    asked = options.get("types", list(TYPES)) if isinstance(options, dict) else None
+    if not asked or set(options) - {"types"} or not set(asked) <= set(TYPES):
+        raise QueryError(f"with: orbits: got {options!r}", hint="true, or {types: [AUX_POEORB, AUX_RESORB]}")
+    return tuple(kind for kind in TYPES if kind in asked)
+
+
+Interval: TypeAlias = tuple[datetime, datetime]
+Need: TypeAlias = tuple[str, datetime, datetime]
+
+
+def _need(granule: Granule) -> Need | None:
+    """Mission and sensing interval of a Sentinel-1 granule."""
+    platform = str(granule.properties.get("platform", "")).upper().replace(" ", "-")
+    if not platform.startswith("SENTINEL-1") or granule.start is None or granule.stop is None:
+        return None
+    return f"S1{platform[-1]}", granule.start, granule.stop
+
+
+def _with(granule: Granule, file: OrbitFile) -> Granule:
+    # A restituted orbit is replaced by the precise one when the plan is made again, three weeks later.
+    note = {"type": file.kind, "file": file.name, "upgradable": file.kind != TYPES[0]}
+    return replace(
+        granule,
+        assets=(*granule.assets, file.asset()),
+        properties={**granule.properties, "skystage:orbit": note},
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# What the two catalogues list
+
+
+def _listed(
+    kind: str, needs: list[Need], access: Access, degraded: dict[str, str]
+) -> dict[str, list[OrbitFile]]:
+    """All orbit files of a kind that may serve, by mission, from both catalogues together."""
+    lists: tuple[Callable[[str, str, list[Need], Access], Iterator[OrbitFile]], ...] = (
+        _in_bucket,
+        _in_catalogue,
+    )
+    out: dict[str, list[OrbitFile]] = {}
+    for mission in sorted({need[0] for need in needs}):
+        merged: dict[str, OrbitFile] = {}
+        failures: list[SkystageError] = []
+        for listing in lists:
+            try:
+                for file in listing(kind, mission, [need for need in needs if need[0] == mission], access):
+                    known = merged.get(file.name)
+                    merged[file.name] = file if known is None else _merged(known, file)
+            except SkystageError as error:
+                failures.append(error)
+                degraded[_HOSTS[listing.__name__]] = error.message
+        if len(failures) == len(lists):
+            raise CatalogueUnavailable(
+                f"orbits: neither catalogue answers: {failures[0].message}; {failures[1].message}"
+            ) from failures[0]
+        out[mission] = list(merged.values())
+    return out
+
+
+_HOSTS = {
+    "_in_bucket": f"{BUCKET}.s3.amazonaws.com",
+    "_in_catalogue": "catalogue.dataspace.copernicus.eu",
+}
+
+
+def _merged(first: OrbitFile, second: OrbitFile) -> OrbitFile:
+    """One file that both list. Where they disagree about its bytes, only the first is believed."""
+    if (first.md5 and second.md5 and first.md5 != second.md5) or first.size != second.size:
+        return first
+    return replace(
+        first,
+        md5=first.md5 or second.md5,
+        blake3=first.blake3 or second.blake3,
+        sources=(*first.sources, *second.sources),
+    )
+
+
+def _parse(name: str) -> tuple[str, datetime, datetime, datetime] | None:
+    """Mission, creation and validity from a file name; None for names of another form."""
+    from eof.products import SentinelOrbit
+
+    try:
+        parsed = SentinelOrbit(name).full_parse()
+        times = [
+            datetime.strptime(parsed[field], SentinelOrbit.TIME_FMT).replace(tzinfo=UTC)
+            for field in ("created_datetime", "start_datetime", "stop_datetime")
+        ]
+    except ValueError:
+        return None
+    return parsed["mission"], times[0], times[1], times[2]
+
+
+def _in_bucket(kind: str, mission: str, needs: list[Need], access: Access) -> Iterator[OrbitFile]:
+    """ASF's public bucket: listed by mission, because its names begin with the creation time."""
+    del needs
+    space = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+    marker = ""
+    while True:
+        asked = {"prefix": f"{kind}/{mission}_OPER_{kind}_"} | ({"marker": marker} if marker else {})
+        url = f"https://{BUCKET}.s3.amazonaws.com/?{urlencode(asked)}"
+        try:
+            listing = ET.fromstring(access.read(url))  # noqa: S314 - expat of Python 3.11 bounds expansion
+        except ET.ParseError as error:
+            raise CatalogueUnavailable(f"{BUCKET}: the listing is not XML: {error}") from error
+        entries = listing.findall(f"{space}Contents")
+        for entry in entries:
+            key = entry.findtext(f"{space}Key", "")
+            etag = entry.findtext(f"{space}ETag", "").strip('"')
+            # The ETag of an object uploaded in parts is no MD5.
+            md5 = etag if len(etag) == 32 else None
+            size = entry.findtext(f"{space}Size")
+            source = Source(href=f"https://{BUCKET}.s3.amazonaws.com/{quote(key)}")
+            yield from _file(key.rpartition("/")[2], kind, size=size, md5=md5, blake3=None, source=source)
+        if listing.findtext(f"{space}IsTruncated") != "true" or not entries:
+            return
+        marker = entries[-1].findtext(f"{space}Key", "")
+
+
+def _in_catalogue(kind: str, mission: str, needs: list[Need], access: Access) -> Iterator[OrbitFile]:
+    """Copernicus Data Space: asked for windows of time that hold the sensing intervals."""
+    for first, last in _windows([(start, stop) for _, start, stop in needs], kind):
+        asked = (
+            f"startswith(Name,'{mission}_OPER_{kind}_')"
+            f" and ContentDate/Start lt {iso(last)} and ContentDate/End gt {iso(first)}"
+        )
+        skip = 0
+        while True:
+            page = {"$filter": asked, "$orderby": "ContentDate/Start asc", "$top": PAGE, "$skip": skip}
+            try:
+                records = json.loads(access.read(f"{CATALOGUE}?{urlencode(page)}"))["value"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise CatalogueUnavailable("Copernicus Data Space: the answer is not OData") from error
+            for record in records:
+                sums = {item.get("Algorithm"): item.get("Value") for item in record.get("Checksum") or ()}
+                source = Source(href=DOWNLOAD.format(id=record["Id"]), auth="cdse")
+                yield from _file(
+                    record["Name"],
+                    kind,
+                    size=record.get("ContentLength") or None,
+                    md5=sums.get("MD5"),
+                    blake3=sums.get("BLAKE3"),
+                    source=source,
+                )
+            skip += PAGE
+            if len(records) < PAGE:
+                break
+
+
+def _file(
+    name: str, kind: str, *, size: str | int | None, md5: str | None, blake3: str | None, source: Source
+) -> Iterator[OrbitFile]:
+    parsed = _parse(name)
+    if parsed is not None and name.endswith(".EOF"):
+        mission, created, start, stop = parsed
+        number = None if size is None else int(size)
+        yield OrbitFile(name, mission, kind, created, start, stop, number, md5, blake3, (source,))
+
+
+def _windows(intervals: list[Interval], kind: str) -> list[Interval]:
+    """Intervals with their margins, joined where that costs fewer requests than it saves."""
+    gap, longest = WINDOWS[kind]
+    out: list[Interval] = []
+    for start, stop in sorted((start - ORBIT, stop + MARGIN) for start, stop in intervals):
+        if out and start - out[-1][1] <= gap and stop - out[-1][0] <= longest:
+            out[-1] = (out[-1][0], max(out[-1][1], stop))
+        else:
+            out.append((start, stop))
+    return out

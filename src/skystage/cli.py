@@ -1,0 +1,562 @@
+"""The command line: stable words, machine output on stdout, human output on stderr, telling exit codes.
+
+Each command imports what it needs when it runs, so that ``--help`` and a cached ``fetch`` stay light.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from skystage import __version__
+from skystage.errors import PlanError, SkystageError
+
+if TYPE_CHECKING:
+    from skystage.model import Asset, Json
+    from skystage.plan import Plan
+    from skystage.report import Stack
+    from skystage.store import Store
+
+DONE, USAGE, NOTHING, FAILED = 0, 2, 3, 4
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit with its code."""
+    sys.exit(run(sys.argv[1:] if argv is None else list(argv)))
+
+
+def run(argv: list[str]) -> int:
+    """Run a command; the exit code. A user's mistake is one line on stderr, never a traceback."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code: int = arguments.command(arguments)
+    except SkystageError as error:
+        _say(f"skystage: {error}")
+        for note in getattr(error, "__notes__", ()):
+            _say(f"  {note}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("skystage: stopped; run it again to continue where it was")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return code
+
+
+def _interrupt(number: int, frame: object) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+# --------------------------------------------------------------------------------------------------
+# The commands
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    from skystage import archives, query
+    from skystage.model import canonical
+    from skystage.transport import Access
+
+    asked = query.read(arguments.query)
+    found = archives.get(asked.archive).search(asked, Access())
+    granules = list(found)
+    if arguments.output is not None:
+        lines = "".join(f"{canonical(granule.to_json())}\n" for granule in granules)
+        arguments.output.write_text(lines, encoding="utf-8")
+    if arguments.geojson:
+        features = [
+            {
+                "type": "Feature",
+                "id": granule.id,
+                "geometry": granule.geometry,
+                "properties": {**granule.properties, "stack": granule.stack},
+            }
+            for granule in granules
+        ]
+        _print(json.dumps({"type": "FeatureCollection", "features": features}))
+    elif arguments.json:
+        counts = {"hits": found.hits, "received": found.received, "truncated": found.truncated}
+        _print(json.dumps({**counts, "granules": [granule.to_json() for granule in granules]}))
+    elif arguments.output is None:
+        for granule in granules:
+            size = sum(asset.size or 0 for asset in granule.assets)
+            when = "" if granule.start is None else f"{granule.start:%Y-%m-%d %H:%M:%S}"
+            _print(f"{granule.id}  {when}  {granule.stack}  {_bytes(size)}")
+    _say(f"{len(granules):,} granules of {found.hits:,}{', truncated' if found.truncated else ''}")
+    return DONE if granules or arguments.allow_empty else NOTHING
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from skystage import plan, query
+    from skystage.transport import Access
+
+    asked = query.read(arguments.query)
+    made = plan.build(asked, arguments.output, Access())
+    header, totals = made.header, made.header.totals
+    if arguments.json:
+        _print_json(
+            granules=totals.granules,
+            assets=totals.assets,
+            bytes=totals.bytes,
+            hits=header.hits,
+            truncated=header.truncated,
+            unresolved=totals.unresolved,
+            degraded=list(header.degraded),
+            dropped=dict(totals.dropped),
+            digest=header.digest,
+        )
+    _say(f"kept     {totals.granules:>7,} granules, {totals.assets:,} assets, {_bytes(totals.bytes)}")
+    for reason, count in totals.dropped.items():
+        _say(f"dropped  {count:>7,} {reason}")
+    if arguments.explain:
+        for drop in made.dropped():
+            _say(f"  {drop.id}  {drop.reason}")
+    for granule, missing in made.unresolved():
+        _say(f"unresolved  {granule}: {missing.key}: {missing.reason}")
+    for host in header.degraded:
+        _say(f"degraded: {host}")
+    if header.truncated:
+        _say(f"truncated: the archive has {header.hits:,}, the query asked for fewer")
+    _say(f"plan     {made.path}")
+    return DONE if totals.granules or arguments.allow_empty else NOTHING
+
+
+def _plan_diff(arguments: argparse.Namespace) -> int:
+    from skystage.plan import Plan, diff
+
+    change = diff(Plan(arguments.old), Plan(arguments.new))
+    if arguments.json:
+        _print_json(new=change.new, gone=change.gone, reprocessed=change.reprocessed)
+    else:
+        for word in ("new", "gone", "reprocessed"):
+            for name in getattr(change, word):
+                _print(f"{word}  {name}")
+    return DONE
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    from skystage.plan import Plan
+    from skystage.report import stacks
+
+    found = stacks(Plan(arguments.plan).granules())
+    if arguments.json:
+        _print_json(stacks=[stack.to_json(scenes=arguments.scenes) for stack in found])
+        return DONE
+    rows = [_stack_row(stack) for stack in found]
+    _table(
+        ("direction", "path", "frame", "granules", "dates", "first", "last", "gap", "platforms", "size"), rows
+    )
+    if arguments.scenes:
+        for stack in found:
+            _print(f"\n{stack.key}")
+            for name in stack.granules:
+                _print(f"  {name}")
+    return DONE
+
+
+def _stack_row(stack: Stack) -> tuple[str, ...]:
+    return (
+        stack.direction,
+        stack.path,
+        stack.frame,
+        str(len(stack.granules)),
+        str(len(stack.dates)),
+        stack.dates[0] if stack.dates else "",
+        stack.dates[-1] if stack.dates else "",
+        f"{stack.longest_gap} d",
+        ", ".join(stack.platforms),
+        _bytes(stack.bytes),
+    )
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from skystage.plan import Plan
+    from skystage.store import Store
+
+    plan, store = Plan(arguments.plan), Store(arguments.store)
+    assets = list(_chosen(plan, arguments))
+    if arguments.dry_run:
+        missing = [asset for asset in assets if store.receipt(asset) is None]
+        size = sum(asset.size or 0 for asset in missing)
+        if arguments.json:
+            _print_json(
+                planned=len(assets), already=len(assets) - len(missing), missing=len(missing), bytes=size
+            )
+        _say(f"{len(assets) - len(missing):,} of {len(assets):,} assets are staged; to come: {_bytes(size)}")
+        return DONE
+    allowed = set(plan.header.query.get("allow_missing", ()))
+    lacking = [
+        {"asset": f"{name}: {missing.key}", "error": "Unresolvable", "message": missing.reason}
+        for name, missing in plan.unresolved(arguments.batch)
+        if missing.key not in allowed and (not arguments.asset or missing.key in arguments.asset)
+    ]
+    result = _offline(assets, store) if arguments.offline else _online(assets, store, arguments.jobs)
+    failed = [*result["failed"], *lacking]
+    if arguments.into is not None:
+        for asset in assets:
+            if store.receipt(asset) is not None:
+                store.link(asset, arguments.into)
+    if arguments.json:
+        _print_json(**{**result, "failed": failed})
+    for item in failed:
+        _say(f"failed   {item['asset']}: {item['message']}")
+    _say(
+        f"staged   {result['staged']:,} of {result['planned']:,} assets ({result['already']:,} already), "
+        f"{_bytes(result['bytes_moved'])} moved, {result['requests']:,} requests, {result['seconds']:.1f} s"
+    )
+    return FAILED if failed else DONE
+
+
+def _online(assets: list[Asset], store: Store, jobs: int) -> dict[str, Json]:
+    """Fetch what is missing; without loading the transport where nothing is."""
+    missing = [asset for asset in assets if store.receipt(asset) is None]
+    if not missing:
+        return _offline(assets, store)
+    from skystage.fetch import fetch_all
+    from skystage.progress import progress
+    from skystage.transport import Access
+
+    with progress(sum(asset.size or 0 for asset in missing)) as listen:
+        outcome = fetch_all(assets, store, Access(), jobs=jobs, listen=listen)
+    return {
+        "planned": outcome.planned,
+        "staged": len(outcome.receipts),
+        "already": outcome.already,
+        "failed": [
+            {"asset": path, "error": type(error).__name__, "message": str(error)}
+            for path, error in outcome.failures.items()
+        ],
+        "bytes": sum(receipt.size for receipt in outcome.receipts),
+        "bytes_moved": outcome.bytes_moved,
+        "requests": outcome.requests,
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def _offline(assets: list[Asset], store: Store) -> dict[str, Json]:
+    """What is staged, and as failures what is not: nothing is asked for."""
+    receipts = {asset.path: store.receipt(asset) for asset in assets}
+    staged = [receipt for receipt in receipts.values() if receipt is not None]
+    return {
+        "planned": len(receipts),
+        "staged": len(staged),
+        "already": len(staged),
+        "failed": [
+            {"asset": path, "error": "Offline", "message": "not staged, and --offline forbids to fetch it"}
+            for path, receipt in receipts.items()
+            if receipt is None
+        ],
+        "bytes": sum(receipt.size for receipt in staged),
+        "bytes_moved": 0,
+        "requests": 0,
+        "seconds": 0.0,
+    }
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from skystage.plan import Plan
+    from skystage.store import Store
+
+    plan, store = Plan(arguments.plan), Store(arguments.store)
+    ok, missing, damaged = 0, [], []
+    for asset in _chosen(plan, arguments):
+        problem = _problem(asset, store, deep=arguments.deep)
+        if problem is None:
+            ok += 1
+        elif problem == "missing":
+            missing.append(asset.path)
+        else:
+            damaged.append(f"{asset.path}: {problem}")
+    if arguments.json:
+        _print_json(ok=ok, missing=missing, damaged=damaged)
+    else:
+        for path in missing:
+            _print(f"missing  {path}")
+        for path in damaged:
+            _print(f"damaged  {path}")
+    _say(f"{ok:,} ok, {len(missing):,} missing, {len(damaged):,} damaged")
+    return FAILED if missing or damaged else DONE
+
+
+def _problem(asset: Asset, store: Store, *, deep: bool) -> str | None:
+    receipt, path = store.receipt(asset), store.path(asset)
+    if receipt is not None and not deep:
+        return None
+    if not path.exists():
+        return "missing"
+    if not deep:
+        return "changed since it was staged, or never verified"
+    from skystage.errors import TransferError
+    from skystage.verify import digest_file, prove
+
+    digests = digest_file(path, asset.checksums)
+    try:
+        prove(asset, path, digests)
+    except TransferError as error:
+        return error.message.removeprefix(f"{asset.path}: ")
+    if receipt is None:
+        return "no receipt"
+    return None if digests["sha256"] == receipt.digests["sha256"] else "not the bytes that were staged"
+
+
+def _manifest(arguments: argparse.Namespace) -> int:
+    from skystage.manifest import write
+    from skystage.plan import Plan
+    from skystage.store import Store
+
+    written = write(Plan(arguments.plan), Store(arguments.store), arguments.output)
+    if arguments.json:
+        _print_json(items=written.items, assets=written.assets, missing=written.missing)
+    _say(f"{written.items:,} items, {written.assets:,} assets in {arguments.output}")
+    if written.missing:
+        _say(f"{written.missing:,} planned assets are not staged and not in it")
+    return FAILED if written.missing else DONE
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from skystage.export import FORMATS
+    from skystage.plan import Plan
+
+    for line in FORMATS[arguments.format](_chosen(Plan(arguments.plan), arguments)):
+        _print(line)
+    return DONE
+
+
+def _archives(arguments: argparse.Namespace) -> int:
+    from skystage import archives
+
+    known = [archives.get(name) for name in archives.names()]
+    if arguments.json:
+        rows = [
+            {
+                "name": one.name,
+                "title": one.title,
+                "criteria": sorted(one.criteria.model_fields),
+                "filters": sorted(one.properties),
+                "assets": one.asset_keys,
+                "with": sorted(one.companions),
+            }
+            for one in known
+        ]
+        _print_json(archives=rows)
+        return DONE
+    for one in known:
+        _print(f"{one.name}  {one.title}")
+        for word, keys in (
+            ("criteria", sorted(one.criteria.model_fields)),
+            ("filters", sorted(one.properties)),
+            ("assets", one.asset_keys or ("open",)),
+            ("with", sorted(one.companions)),
+        ):
+            _print(f"  {word}: {', '.join(keys)}")
+    return DONE
+
+
+def _limits(arguments: argparse.Namespace) -> int:
+    from skystage.limits import DEFAULTS, config_file, configured, state_directory
+
+    table = {**DEFAULTS, **configured()}
+    rows = {host: {"connections": limit.connections, "rate": limit.rate} for host, limit in table.items()}
+    if arguments.json:
+        _print_json(limits=rows, config=str(config_file()), state=str(state_directory()))
+        return DONE
+    _table(
+        ("host", "connections", "requests/s"),
+        [(host, str(row["connections"]), str(row["rate"] or "any")) for host, row in rows.items()],
+    )
+    _say(f"from {config_file()}; shared state in {state_directory()}")
+    return DONE
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from skystage.doctor import examine
+
+    findings = examine(arguments.archive, arguments.store)
+    if arguments.json:
+        _print_json(findings=[finding.to_json() for finding in findings])
+    else:
+        for finding in findings:
+            _print(f"{'ok ' if finding.ok else 'FIX'}  {finding.subject}: {finding.found}")
+            if not finding.ok:
+                _print(f"     {finding.fix}")
+    return DONE if all(finding.ok for finding in findings) else 1
+
+
+def _sandbox(arguments: argparse.Namespace) -> int:
+    from skystage import sandbox
+
+    options: dict[str, Any] = {
+        "catalogue": arguments.catalogue,
+        "faults": arguments.faults,
+        "log": arguments.log,
+    }
+    if arguments.action == "serve":
+        return sandbox.serve(**options)
+    # argparse leaves the separator in front of the command.
+    command = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
+    if not command:
+        _say("skystage: sandbox run: no command", "give it after --: skystage sandbox run -- make demo")
+        return USAGE
+    return sandbox.run(command, **options)
+
+
+# --------------------------------------------------------------------------------------------------
+# Arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="skystage",
+        description="Stage archive data inside Prefect and Snakemake workflows, byte for byte verified.",
+    )
+    parser.add_argument("--version", action="version", version=f"skystage {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, function: Callable[[argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(command=function)
+        if name != "sandbox":
+            made.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        return made
+
+    search = command("search", _search, "ask an archive, and list what it has")
+    search.add_argument("query", type=Path, metavar="QUERY.yaml")
+    search.add_argument("--geojson", action="store_true", help="footprints as GeoJSON on stdout")
+    search.add_argument("-o", dest="output", type=Path, metavar="FILE.ndjson", help="write the granules here")
+    search.add_argument("--allow-empty", action="store_true", help="exit 0 also when nothing matches")
+
+    plan = command("plan", _plan, "search, filter and freeze into a plan file")
+    plan.add_argument("query", type=Path, metavar="QUERY.yaml")
+    plan.add_argument("-o", dest="output", type=Path, required=True, metavar="PLAN.ndjson")
+    plan.add_argument("--explain", action="store_true", help="list every dropped granule with its reason")
+    plan.add_argument("--allow-empty", action="store_true", help="exit 0 also when nothing is kept")
+
+    difference = command("plan-diff", _plan_diff, "compare two plans: new, gone, reprocessed")
+    difference.add_argument("old", type=Path)
+    difference.add_argument("new", type=Path)
+
+    summary = command("summary", _summary, "the stacks of a plan: dates, gaps, platforms, bytes")
+    summary.add_argument("plan", type=Path)
+    summary.add_argument("--scenes", action="store_true", help="list the scenes of each stack")
+
+    fetch = command("fetch", _fetch, "stage the assets of a plan")
+    _on_a_store(fetch)
+    fetch.add_argument("--into", type=Path, metavar="DIR", help="link the staged files below DIR as well")
+    fetch.add_argument("--jobs", type=_positive, default=8, help="assets at a time (default: 8)")
+    fetch.add_argument("--dry-run", action="store_true", help="say what would be fetched")
+    fetch.add_argument("--offline", action="store_true", help="make no request: fail for what is not staged")
+
+    verify = command("verify", _verify, "what is staged, missing or damaged")
+    _on_a_store(verify)
+    verify.add_argument("--deep", action="store_true", help="hash every file again")
+
+    manifest = command("manifest", _manifest, "write what is staged as a STAC ItemCollection")
+    manifest.add_argument("plan", type=Path)
+    manifest.add_argument("--store", type=Path, required=True, metavar="DIR")
+    manifest.add_argument("-o", dest="output", type=Path, required=True, metavar="ITEMS.{json,parquet}")
+
+    export = command("export", _export, "write the plan as a list for another download tool")
+    export.add_argument("plan", type=Path)
+    export.add_argument("--format", choices=("curl", "aria2", "rclone", "urls"), required=True)
+    _which(export)
+
+    command("archives", _archives, "what can be queried, with its keys")
+
+    limits = command("limits", _limits, "what the hosts may be asked")
+    limits.add_argument("action", choices=("show",))
+
+    doctor = command("doctor", _doctor, "check credentials, reachability and disk: each finding with its fix")
+    doctor.add_argument("archive", nargs="*", help="default: all")
+    doctor.add_argument("--store", type=Path, metavar="DIR", help="check this store's disk and locks too")
+
+    sandbox = command("sandbox", _sandbox, "run a command against the archives in a box")
+    sandbox.add_argument("action", choices=("run", "serve"))
+    sandbox.add_argument("--catalogue", type=Path, metavar="DIR", help="recorded answers to load")
+    sandbox.add_argument("--faults", type=Path, metavar="FILE", help="faults to inject (YAML or JSON)")
+    sandbox.add_argument("--log", type=Path, metavar="FILE", help="write each request as a JSON line")
+    sandbox.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
+    return parser
+
+
+def _on_a_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--store", type=Path, required=True, metavar="DIR")
+    _which(parser)
+
+
+def _which(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--batch", type=_batch, metavar="I/N", help="the I-th of N parts of the plan, I from 1"
+    )
+    parser.add_argument("--asset", action="append", metavar="KEY", help="only assets of this key; repeatable")
+
+
+def _chosen(plan: Plan, arguments: argparse.Namespace) -> Iterable[Asset]:
+    keys = set(arguments.asset or ())
+    assets = list(plan.assets(arguments.batch))
+    if keys and arguments.batch is None:
+        unknown = keys - {asset.key for asset in assets} - {missing.key for _, missing in plan.unresolved()}
+        if unknown:
+            known = ", ".join(sorted({asset.key for asset in assets}))
+            raise PlanError(f"--asset {min(unknown)}: not in the plan", hint=f"it has: {known}")
+    return [asset for asset in assets if not keys or asset.key in keys]
+
+
+def _batch(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N")
+    return int(match[1]), int(match[2])
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+# --------------------------------------------------------------------------------------------------
+# Output
+
+
+def _print(text: str) -> None:
+    print(text)
+
+
+def _print_json(**values: Any) -> None:
+    print(json.dumps(values))
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    for row in [head, *rows]:
+        _print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} TB"
+
+
+if __name__ == "__main__":
+    main()

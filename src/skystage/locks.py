@@ -1,0 +1,96 @@
+"""Exclusive file locks that the kernel frees when their holder dies, however it dies.
+
+``flock`` on a file of its own: never unlinked (an unlinked lock file can be held by two), opened
+anew for each holder (so that threads exclude each other too), closed on exec and after a fork (so
+that a child cannot keep its parent's lock alive).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import weakref
+from pathlib import Path
+from typing import Self
+
+from skystage.errors import StoreError
+
+_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+class Lock:
+    """An exclusive lock on the file at `path`, which is made if it is not there.
+
+    Use it as a context manager to wait for it, or call `try_acquire`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; say whether it was."""
+        return self._flock(fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def acquire(self) -> None:
+        """Wait for the lock and take it."""
+        self._flock(fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Free the lock; nothing happens if it is not held."""
+        fd, self._fd = self._fd, -1
+        _held.discard(self)
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+    def _flock(self, how: int) -> bool:
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(fd, how)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        except OSError as error:
+            os.close(fd)
+            if error.errno in (errno.ENOLCK, errno.ENOTSUP):
+                raise StoreError(
+                    f"{self.path.parent}: this file system has no working locks",
+                    hint="put the store on another file system",
+                ) from error
+            raise
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        _held.add(self)
+        return True
+
+
+def work(directory: Path) -> bool:
+    """Whether locks exclude each other in `directory`: some network file systems only pretend."""
+    probe = directory / "probe.lock"
+    with Lock(probe):
+        second = Lock(probe)
+        taken = second.try_acquire()
+        second.release()
+        return not taken
+
+
+def _forget_in_child() -> None:
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

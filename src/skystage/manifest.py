@@ -1,0 +1,176 @@
+"""Receipts as a STAC ItemCollection, and as a list that ``sha256sum -c`` reads.
+
+Hrefs are relative to the manifest, so that a store and its manifest can move together, and two
+runs of one plan give equal manifests but for the times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from skystage.errors import SkystageError
+from skystage.model import Asset, Granule, Json, Receipt, canonical, iso
+from skystage.plan import Plan
+from skystage.store import Store
+
+STAC = "1.1.0"
+EXTENSIONS = [
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json",
+]
+CHECKSUMS = "checksums.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a manifest holds."""
+
+    items: int
+    assets: int
+    missing: int
+    """Planned assets without a receipt: not in the manifest."""
+
+
+def write(plan: Plan, store: Store, path: Path) -> Written:
+    """Write the manifest of what is staged of a plan, and ``checksums.txt`` beside it.
+
+    Parameters
+    ----------
+    path
+        ``*.json`` for a STAC ItemCollection, ``*.parquet`` for GeoParquet.
+
+    Raises
+    ------
+    SkystageError
+        For another suffix, or Parquet without the package that writes it.
+    """
+    if path.suffix not in (".json", ".parquet"):
+        raise SkystageError(f"{path}: cannot write a manifest as {path.suffix!r}", hint=".json or .parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    base = path.parent.resolve()
+    features: list[str] = []
+    sums: dict[str, str] = {}
+    missing: set[str] = set()
+    for item, staged, absent in _items(plan, store, base):
+        missing |= absent
+        if item["assets"]:
+            features.append(canonical(item))
+        for href, receipt in staged:
+            sums[href] = receipt.digests["sha256"]
+    if path.suffix == ".json":
+        lines = ",\n".join(features)
+        _write(path, f'{{"type":"FeatureCollection","features":[\n{lines}\n]}}\n')
+    else:
+        _write_parquet(path, [json.loads(feature) for feature in features])
+    _write(path.with_name(CHECKSUMS), "".join(f"{digest}  {href}\n" for href, digest in sorted(sums.items())))
+    return Written(items=len(features), assets=len(sums), missing=len(missing))
+
+
+def _items(
+    plan: Plan, store: Store, base: Path
+) -> Iterator[tuple[dict[str, Json], list[tuple[str, Receipt]], set[str]]]:
+    for granule in plan.granules():
+        staged, absent, assets = [], set(), {}
+        for asset in granule.assets:
+            receipt = store.receipt(asset)
+            if receipt is None:
+                absent.add(asset.path)
+                continue
+            href = os.path.relpath(store.path(asset).resolve(), base)
+            staged.append((href, receipt))
+            assets[asset.key] = _asset(asset, receipt, href)
+        yield _item(granule, assets), staged, absent
+
+
+def _item(granule: Granule, assets: dict[str, Json]) -> dict[str, Json]:
+    times: dict[str, Json] = {"datetime": None}
+    if granule.start is not None and granule.stop is not None:
+        times = {
+            "datetime": iso(granule.start),
+            "start_datetime": iso(granule.start),
+            "end_datetime": iso(granule.stop),
+        }
+    item: dict[str, Json] = {
+        "type": "Feature",
+        "stac_version": STAC,
+        "stac_extensions": EXTENSIONS,
+        "id": granule.id,
+        "collection": granule.collection,
+        "geometry": granule.geometry,
+        "properties": {
+            **granule.properties,
+            **times,
+            "skystage:archive": granule.archive,
+            "skystage:stack": granule.stack,
+        },
+        "links": [],
+        "assets": assets,
+    }
+    if granule.geometry is not None:
+        item["bbox"] = _bbox(granule.geometry)
+    if granule.body != "earth":
+        item["properties"]["ssys:targets"] = [granule.body.capitalize()]
+    if granule.unresolved:
+        item["properties"]["skystage:unresolved"] = [missing.to_json() for missing in granule.unresolved]
+    return item
+
+
+def _asset(asset: Asset, receipt: Receipt, href: str) -> dict[str, Json]:
+    out: dict[str, Json] = {
+        "href": quote(href, safe="/~.+=@,"),
+        "roles": ["data" if asset.key == "data" else asset.key],
+        "file:size": receipt.size,
+        # Multihash: 0x12 is sha2-256, 0x20 its 32 bytes.
+        "file:checksum": f"1220{receipt.digests['sha256']}",
+        "created": iso(receipt.staged),
+        "skystage:verified": receipt.verified,
+        "alternate": {f"source-{n}": {"href": source.href} for n, source in enumerate(asset.sources, 1)},
+    }
+    if asset.media_type is not None:
+        out["type"] = asset.media_type
+    return out
+
+
+def _bbox(geometry: Json) -> list[float]:
+    """West, south, east, north; west > east where the parts lie on both sides of the antimeridian."""
+    shells = geometry["coordinates"]
+    parts = [list(_points(part)) for part in (shells if geometry["type"].startswith("Multi") else [shells])]
+    boxes = [(min(x), min(y), max(x), max(y)) for x, y in (zip(*part, strict=True) for part in parts)]
+    south, north = min(box[1] for box in boxes), max(box[3] for box in boxes)
+    west, east = min(box[0] for box in boxes), max(box[2] for box in boxes)
+    if west == -180 and east == 180 and len(boxes) > 1:
+        west = min(box[0] for box in boxes if box[2] == 180)
+        east = max(box[2] for box in boxes if box[0] == -180)
+    return [west, south, east, north]
+
+
+def _points(coordinates: Json) -> Iterator[tuple[float, float]]:
+    if isinstance(coordinates[0], int | float):
+        yield coordinates[0], coordinates[1]
+        return
+    for part in coordinates:
+        yield from _points(part)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _write_parquet(path: Path, items: list[Json]) -> None:
+    try:
+        import rustac
+    except ImportError as error:
+        raise SkystageError(
+            f"{path}: GeoParquet needs the package rustac", hint="pip install 'skystage[parquet]'"
+        ) from error
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    asyncio.run(rustac.write(str(part), items))
+    part.replace(path)

@@ -1,0 +1,497 @@
+"""The plan: the lock file of a query, built once and then only read.
+
+NDJSON: one header line; the kept granules, sorted by archive, collection and id; companions of the
+area; the dropped granules with their reasons. One granule a line, so that git can diff it, 100,000
+stream, and a batch is cut out by byte range without reading the rest. The format is docs/adr/0001.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from skystage.errors import PlanError, QueryError
+from skystage.model import (
+    Asset,
+    Companion,
+    Dropped,
+    Granule,
+    Json,
+    Query,
+    Unresolved,
+    canonical,
+    from_iso,
+    iso,
+)
+
+if TYPE_CHECKING:
+    from skystage.archives import Archive
+    from skystage.transport import Access
+
+FORMAT = 1
+CLIENTS = ("asf_search", "requests", "shapely", "pyproj")
+"""Packages whose version can change what a search finds: noted in the header."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What a plan amounts to; assets and bytes are counted once, however many granules share them."""
+
+    granules: int = 0
+    assets: int = 0
+    bytes: int = 0
+    unsized: int = 0
+    """Assets of which the archive does not say the size."""
+    unresolved: int = 0
+    """Assets that were asked for and cannot be had."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Json]:
+        """As the header holds it."""
+        return {
+            "granules": self.granules,
+            "assets": self.assets,
+            "bytes": self.bytes,
+            "unsized": self.unsized,
+            "unresolved": self.unresolved,
+            "dropped": dict(self.dropped),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The first line of a plan.
+
+    Attributes
+    ----------
+    hits, received
+        What the archive counted and what it delivered, duplicates included.
+    truncated
+        Whether the query asked for fewer than there are.
+    degraded
+        Catalogues that did not answer, so that a choice may not be the best.
+    span
+        Bytes after the header that hold granules and companions: what batches are cut from.
+    digest
+        The sha256 of all of the plan but its creation time and tool versions.
+    """
+
+    query: Mapping[str, Json]
+    created: datetime
+    tools: Mapping[str, str]
+    hits: int
+    received: int
+    truncated: bool
+    degraded: tuple[str, ...]
+    totals: Totals
+    span: int
+    digest: str = ""
+
+    def to_json(self) -> dict[str, Json]:
+        """As the first line of the file."""
+        return {
+            **self.lasting(),
+            "created": iso(self.created),
+            "tools": dict(self.tools),
+            "digest": self.digest,
+        }
+
+    def lasting(self) -> dict[str, Json]:
+        """What the digest is taken of: without time and tools."""
+        return {
+            "kind": "plan",
+            "format": FORMAT,
+            "query": self.query,
+            "hits": self.hits,
+            "received": self.received,
+            "truncated": self.truncated,
+            "degraded": list(self.degraded),
+            "totals": self.totals.to_json(),
+            "span": self.span,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            If it is something else, or of another format.
+        """
+        if data["kind"] != "plan" or data["format"] != FORMAT:
+            raise ValueError(data["format"])
+        return cls(
+            query=data["query"],
+            created=from_iso(data["created"]),
+            tools=data["tools"],
+            hits=data["hits"],
+            received=data["received"],
+            truncated=data["truncated"],
+            degraded=tuple(data["degraded"]),
+            totals=Totals(**data["totals"]),
+            span=data["span"],
+            digest=data["digest"],
+        )
+
+
+class Plan:
+    """A plan file that exists: its header, and its lines when they are asked for.
+
+    Raises
+    ------
+    PlanError
+        If the file is not there, or is no plan that this version can read.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        try:
+            with self.path.open("rb") as file:
+                line = file.readline()
+        except OSError as error:
+            raise PlanError(f"{self.path}: {error.strerror}", hint="make it with `skystage plan`") from error
+        try:
+            self.header = Header.from_json(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise PlanError(
+                f"{self.path}: not a plan of format {FORMAT}", hint="make it again with `skystage plan`"
+            ) from error
+        self._start = len(line)
+
+    def granules(self) -> Iterator[Granule]:
+        """The kept granules, in the plan's order."""
+        for data in self._lines(0, self.header.span):
+            if data.get("kind") != "companion":
+                yield Granule.from_json(data)
+
+    def dropped(self) -> Iterator[Dropped]:
+        """The dropped granules, each with its reason."""
+        for data in self._lines(self.header.span, None):
+            yield Dropped(id=data["id"], reason=data["dropped"])
+
+    def assets(self, batch: tuple[int, int] | None = None) -> Iterator[Asset]:
+        """The assets of the plan, or of one batch of it; each once.
+
+        Parameters
+        ----------
+        batch
+            ``(i, n)``: the i-th of n contiguous parts of about equal length, `i` from 1. An asset
+            that granules of two batches share is in both.
+
+        Raises
+        ------
+        PlanError
+            If there is no such batch.
+        """
+        seen: set[str] = set()
+        for data in self._lines(*self._bounds(batch)):
+            for item in data["assets"]:
+                if item["path"] not in seen:
+                    seen.add(item["path"])
+                    yield Asset.from_json(item)
+
+    def unresolved(self, batch: tuple[int, int] | None = None) -> Iterator[tuple[str, Unresolved]]:
+        """Granule id and what cannot be had of it."""
+        for data in self._lines(*self._bounds(batch)):
+            for item in data.get("unresolved", ()):
+                yield data["id"], Unresolved(**item)
+
+    def check(self) -> None:
+        """Read all of it and compare with the header's digest.
+
+        Raises
+        ------
+        PlanError
+            If the file was changed after it was made.
+        """
+        digest = hashlib.sha256(_line(self.header.lasting()))
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            while block := file.read(1 << 20):
+                digest.update(block)
+        if digest.hexdigest() != self.header.digest:
+            raise PlanError(f"{self.path}: was changed after it was made", hint="make it again")
+
+    def _bounds(self, batch: tuple[int, int] | None) -> tuple[int, int]:
+        span = self.header.span
+        if batch is None:
+            return 0, span
+        number, count = batch
+        if not 1 <= number <= count:
+            raise PlanError(f"--batch {number}/{count}: there is no such batch", hint="I from 1 to N")
+        return span * (number - 1) // count, span * number // count
+
+    def _lines(self, start: int, end: int | None) -> Iterator[dict[str, Json]]:
+        """The lines that begin in ``[start, end)``, counted from behind the header."""
+        with self.path.open("rb") as file:
+            if start > 0:
+                # A line belongs to the batch in which it begins.
+                file.seek(self._start + start - 1)
+                file.readline()
+            else:
+                file.seek(self._start)
+            while end is None or file.tell() - self._start < end:
+                line = file.readline()
+                if not line:
+                    return
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise PlanError(f"{self.path}: a line is not JSON", hint="make it again") from error
+
+
+# --------------------------------------------------------------------------------------------------
+# Building
+
+
+def build(query: Query, path: Path | str, access: Access) -> Plan:
+    """Search, filter and freeze: ask the catalogues for `query` and write the plan to `path`.
+
+    Raises
+    ------
+    QueryError
+        If an asset key names nothing that a granule has.
+    SearchError
+        If a catalogue fails, or delivers less than it counted.
+    """
+    from skystage import archives, filters
+
+    archive = archives.get(query.archive)
+    search = archive.search(query, access)
+    one = filters.dedupe(search, sensing=archive.sensing, processed=archive.processed)
+    kept, dropped = one.kept, list(one.dropped)
+    for step in (_as_asked, _online, _as_filtered):
+        kept, more = step(kept, query, archive)
+        dropped += more
+    kept = _with_wanted_assets(kept, query, archive)
+    companions: list[Companion] = []
+    degraded = list(search.degraded)
+    for name, options in sorted(query.companions.items()):
+        found = archives.find_companions(name)(kept, options, access)
+        kept = found.granules
+        companions += found.companions
+        degraded += found.degraded
+    return write(
+        path,
+        query=query,
+        granules=kept,
+        companions=companions,
+        dropped=dropped,
+        hits=search.hits,
+        received=search.received,
+        truncated=search.truncated,
+        degraded=tuple(degraded),
+    )
+
+
+def _as_asked(granules: list[Granule], query: Query, archive: Archive) -> tuple[list[Granule], list[Dropped]]:
+    """Test again what the server was asked: some ignore a criterion without a word."""
+    from skystage import aoi, filters
+
+    checked = filters.apply(granules, archive.checks(query), properties=archive.properties)
+    kept, dropped = checked.kept, list(checked.dropped)
+    if query.area is not None:
+        inside = aoi.intersecting(query.area, [granule.geometry for granule in kept])
+        dropped += [Dropped(id=g.id, reason="area") for g, hit in zip(kept, inside, strict=True) if not hit]
+        kept = [granule for granule, hit in zip(kept, inside, strict=True) if hit]
+    return kept, dropped
+
+
+def _online(granules: list[Granule], query: Query, archive: Archive) -> tuple[list[Granule], list[Dropped]]:
+    if query.offline == "keep":
+        return granules, []
+    kept = [granule for granule in granules if not archive.offline(granule)]
+    return kept, [Dropped(id=g.id, reason="offline") for g in granules if archive.offline(g)]
+
+
+def _as_filtered(
+    granules: list[Granule], query: Query, archive: Archive
+) -> tuple[list[Granule], list[Dropped]]:
+    from skystage import filters
+
+    result = filters.apply(granules, query.filter, properties=archive.properties, area=query.area)
+    return result.kept, list(result.dropped)
+
+
+def _with_wanted_assets(granules: list[Granule], query: Query, archive: Archive) -> list[Granule]:
+    """Leave each granule the assets that the query wants, and say which of them it lacks."""
+    from skystage import filters
+
+    wanted = query.assets or (archive.asset_keys or ())[:1]
+    out = []
+    for granule in granules:
+        assets = granule.assets
+        if wanted:
+            assets = tuple(asset for key in wanted if (asset := granule.asset(key)) is not None)
+        if query.select:
+            assets = tuple(asset for asset in assets if filters.selects(query.select, asset))
+        lacking = tuple(
+            Unresolved(key=key, reason="the archive lists no such file")
+            for key in wanted
+            if granule.asset(key) is None
+        )
+        out.append(replace(granule, assets=assets, unresolved=granule.unresolved + lacking))
+    for key in query.assets:
+        if granules and all(granule.asset(key) is None for granule in granules):
+            known = sorted({asset.key for granule in granules for asset in granule.assets})
+            raise QueryError(f"assets: no granule has {key!r}", hint=f"they have: {', '.join(known)}")
+    return out
+
+
+def write(
+    path: Path | str,
+    *,
+    query: Query,
+    granules: Iterable[Granule],
+    companions: Iterable[Companion] = (),
+    dropped: Iterable[Dropped] = (),
+    hits: int,
+    received: int,
+    truncated: bool = False,
+    degraded: tuple[str, ...] = (),
+) -> Plan:
+    """Write a plan: the body to a spool, then the header with its totals, then both in place.
+
+    The file appears whole or not at all.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent) as spool:
+        counts = _Counts()
+        for granule in sorted(granules, key=lambda one: (one.archive, one.collection, one.id)):
+            spool.write(_line(counts.granule(granule)))
+        for companion in sorted(companions, key=lambda one: one.id):
+            spool.write(_line(counts.companion(companion)))
+        span = spool.tell()
+        for item in sorted(dropped, key=lambda one: (one.id, one.reason)):
+            spool.write(_line(counts.drop(item)))
+        header = Header(
+            query=query.to_json(),
+            created=datetime.now(UTC).replace(microsecond=0),
+            tools=_tools(),
+            hits=hits,
+            received=received,
+            truncated=truncated,
+            degraded=degraded,
+            totals=counts.totals(),
+            span=span,
+        )
+        digest = hashlib.sha256(_line(header.lasting()))
+        for block in _blocks(spool):
+            digest.update(block)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with part.open("wb") as file:
+            file.write(_line(replace(header, digest=digest.hexdigest()).to_json()))
+            for block in _blocks(spool):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    return Plan(path)
+
+
+class _Counts:
+    """Totals, counted while the lines go by."""
+
+    def __init__(self) -> None:
+        self._granules = self._unresolved = self._bytes = self._unsized = 0
+        self._paths: set[str] = set()
+        self._dropped: Counter[str] = Counter()
+
+    def granule(self, granule: Granule) -> dict[str, Json]:
+        self._granules += 1
+        self._unresolved += len(granule.unresolved)
+        self._assets(granule.assets)
+        return granule.to_json()
+
+    def companion(self, companion: Companion) -> dict[str, Json]:
+        self._assets(companion.assets)
+        return companion.to_json()
+
+    def drop(self, dropped: Dropped) -> dict[str, Json]:
+        self._dropped[dropped.reason] += 1
+        return dropped.to_json()
+
+    def totals(self) -> Totals:
+        return Totals(
+            granules=self._granules,
+            assets=len(self._paths),
+            bytes=self._bytes,
+            unsized=self._unsized,
+            unresolved=self._unresolved,
+            dropped=dict(sorted(self._dropped.items())),
+        )
+
+    def _assets(self, assets: Iterable[Asset]) -> None:
+        for asset in assets:
+            if asset.path not in self._paths:
+                self._paths.add(asset.path)
+                self._bytes += asset.size or 0
+                self._unsized += asset.size is None
+
+
+def _line(value: Json) -> bytes:
+    return f"{canonical(value)}\n".encode()
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while block := file.read(1 << 20):
+        yield block
+
+
+def _tools() -> dict[str, str]:
+    return {name: version(name) for name in ("skystage", *CLIENTS)}
+
+
+# --------------------------------------------------------------------------------------------------
+# Comparing
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What changed from one plan to another, as ids in order."""
+
+    new: list[str]
+    gone: list[str]
+    reprocessed: list[str]
+    """In both plans, or of one sensing, with other bytes."""
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.gone or self.reprocessed)
+
+
+def diff(old: Plan, new: Plan) -> Difference:
+    """Compare two plans: by id, by the bytes expected, and by stack and sensing time."""
+    before, after = _identities(old), _identities(new)
+    gone = {key: before[key] for key in before.keys() - after.keys()}
+    come = {key: after[key] for key in after.keys() - before.keys()}
+    changed = {key for key in before.keys() & after.keys() if before[key][1] != after[key][1]}
+    sensings = {sensing for sensing, _ in gone.values()}
+    again = {key for key, (sensing, _) in come.items() if sensing in sensings}
+    replaced = {sensing for key, (sensing, _) in come.items() if key in again}
+    return Difference(
+        new=sorted(key[1] for key in come.keys() - again),
+        gone=sorted(key[1] for key, (sensing, _) in gone.items() if sensing not in replaced),
+        reprocessed=sorted(key[1] for key in changed | again),
+    )
+
+
+def _identities(plan: Plan) -> dict[tuple[str, str], tuple[Json, Json]]:
+    return {
+        (granule.collection, granule.id): (
+            (granule.collection, granule.stack, granule.start),
+            sorted((asset.key, asset.size, sorted(asset.checksums.items())) for asset in granule.assets),
+        )
+        for granule in plan.granules()
+    }

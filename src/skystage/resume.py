@@ -1,0 +1,253 @@
+"""What to do with a response, given what an earlier try left: the protocol, without any I/O.
+
+A part file and what is known of it (`Part`) and the head of a response (`Head`) go in; one of four
+decisions comes out: append the body, restart with it, take the part as done, or fail with the error
+that the response is. The rules are RFC 9110's (HTTP Semantics); each is cited where it is applied.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from skystage.errors import (
+    Forbidden,
+    NotFound,
+    RangeNotSatisfiable,
+    Refused,
+    ServerFault,
+    TermsNotAccepted,
+    Throttled,
+    TransferError,
+    Unauthorized,
+    WrongBody,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What an earlier try left of one asset.
+
+    Attributes
+    ----------
+    size
+        Bytes in the part file.
+    validator
+        The strong ETag or Last-Modified date that came with them; empty where there was none.
+    origin
+        The source they came from.
+    total
+        The length of the whole file, as the server said.
+    """
+
+    size: int = 0
+    validator: str = ""
+    origin: str = ""
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The status and headers of a response; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    excerpt: str = ""
+    """The first characters of the body, of error responses only."""
+
+    @property
+    def length(self) -> int | None:
+        """Content-Length, if it is given and a number."""
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isdecimal() else None
+
+    @property
+    def validator(self) -> str:
+        """What If-Range can be asked with: a strong ETag, else Last-Modified (RFC 9110, 13.1.5).
+
+        A weak ETag does not prove equal bytes, so the date is not used beside one either.
+        """
+        etag = self.headers.get("etag", "")
+        if etag.startswith("W/"):
+            return ""
+        return etag or self.headers.get("last-modified", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """The body continues the part file; the whole file will be `total` bytes."""
+
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The body is the file from its first byte; `total` is its length where the server says."""
+
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The part file is the whole file already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """The part file is no beginning of what the server has: throw it away and ask again in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The response is an error."""
+
+    error: TransferError
+
+
+Decision: TypeAlias = Append | Restart | Done | Discard | Fail
+
+
+def request_headers(part: Part) -> dict[str, str]:
+    """The headers that ask for what is missing.
+
+    ``identity``, because a compressed body has other lengths and ranges than the file.
+    """
+    headers = {"Accept-Encoding": "identity"}
+    if part.size:
+        headers["Range"] = f"bytes={part.size}-"
+        if part.validator:
+            headers["If-Range"] = part.validator
+    return headers
+
+
+def usable(part: Part, origin: str, *, proved: bool) -> bool:
+    """Whether a part may be continued from `origin`.
+
+    Without a checksum to prove the whole, only with bytes of the same source under the same
+    validator: two versions of a file must never be joined.
+    """
+    return part.size > 0 and (proved or (part.origin == origin and part.validator != ""))
+
+
+def decide(part: Part, head: Head, *, name: str, proved: bool) -> Decision:
+    """Say what a response means for a part file.
+
+    Parameters
+    ----------
+    part
+        What the request was made for; `Part()` for a request without Range.
+    head
+        The response.
+    name
+        What to call the asset in an error.
+    proved
+        Whether a checksum will prove the whole file.
+    """
+    if head.status == 200:
+        # Also the answer to a Range that the server ignores, or whose If-Range no longer holds
+        # (RFC 9110, 14.2 and 13.1.5): the body is the whole file, whatever we asked for.
+        return _whole(head, name)
+    if head.status == 206:
+        return _partial(part, head, name, proved=proved)
+    if head.status == 416 and part.size:
+        total = _unsatisfied_length(head)
+        # RFC 9110, 15.5.17: a part of the whole length is asked for bytes behind its end.
+        return Done() if total == part.size and proved else Discard()
+    return Fail(failure(head, name))
+
+
+def _whole(head: Head, name: str) -> Decision:
+    if head.headers.get("content-encoding", "identity") not in ("", "identity"):
+        return Fail(WrongBody(f"{name}: the server compressed the body although it was asked not to"))
+    return Restart(head.length)
+
+
+def _partial(part: Part, head: Head, name: str, *, proved: bool) -> Decision:
+    span = _content_range(head)
+    if part.size == 0 or span is None:
+        return Fail(WrongBody(f"{name}: a partial answer (206) that does not say which part"))
+    first, last, total = span
+    if first != part.size or last + 1 != total:
+        return Fail(WrongBody(f"{name}: asked for bytes from {part.size}, got {first} to {last} of {total}"))
+    if head.length is not None and head.length != last - first + 1:
+        return Fail(WrongBody(f"{name}: Content-Length and Content-Range contradict each other"))
+    # A server that ignores If-Range answers 206 of another version: its validator gives it away.
+    changed = part.validator and head.validator and head.validator != part.validator
+    if changed or (part.total is not None and total != part.total):
+        return Discard()
+    if not proved and not head.validator:
+        return Discard()
+    return Append(total)
+
+
+def failure(head: Head, name: str) -> TransferError:
+    """The typed error that a status of 3xx, 4xx or 5xx is."""
+    status = head.status
+    said = f": {head.excerpt}" if head.excerpt else ""
+    if status == 401:
+        return Unauthorized(
+            f"{name}: the host refused the credentials (401){said}",
+            hint="run `skystage doctor` to see which are used, and from where",
+        )
+    if status == 403:
+        page = _resolution_url(head)
+        if page or "eula" in head.excerpt.lower():
+            return TermsNotAccepted(
+                f"{name}: licence terms are not accepted yet (403)",
+                hint=f"accept them once at {page or 'the archive, logged in with this account'}",
+            )
+        return Forbidden(f"{name}: the host does not allow it (403){said}")
+    if status in (404, 410):
+        return NotFound(
+            f"{name}: not there ({status})", hint="it may have been withdrawn: make the plan again"
+        )
+    if status == 416:
+        return RangeNotSatisfiable(f"{name}: the file ends before the range asked for (416)")
+    if status == 429:
+        return Throttled(f"{name}: too many requests (429){said}", retry_after=retry_after(head))
+    if status >= 500:
+        return ServerFault(f"{name}: the server failed ({status})", retry_after=retry_after(head))
+    return Refused(f"{name}: refused ({status}){said}")
+
+
+def retry_after(head: Head, now: float | None = None) -> float | None:
+    """Seconds that Retry-After asks to wait: a number or a date (RFC 9110, 10.2.3)."""
+    text = head.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isdecimal():
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+    return max(0.0, moment - (time.time() if now is None else now))
+
+
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_UNSATISFIED = re.compile(r"bytes \*/(\d+)")
+
+
+def _content_range(head: Head) -> tuple[int, int, int] | None:
+    match = _RANGE.fullmatch(head.headers.get("content-range", "").strip())
+    return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
+
+
+def _unsatisfied_length(head: Head) -> int | None:
+    match = _UNSATISFIED.fullmatch(head.headers.get("content-range", "").strip())
+    return None if match is None else int(match[1])
+
+
+def _resolution_url(head: Head) -> str:
+    # Earthdata hosts say where the terms are: in a JSON body.
+    try:
+        data = json.loads(head.excerpt)
+    except ValueError:
+        return ""
+    page = data.get("resolution_url", "") if isinstance(data, dict) else ""
+    return page if isinstance(page, str) else ""

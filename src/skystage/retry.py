@@ -1,0 +1,61 @@
+"""When to try again: only after what is transient, with jitter, a budget, and the archive's Retry-After."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from skystage.errors import SkystageError
+
+TRIES = 5
+"""Tries in a row that may bring nothing."""
+FIRST, LONGEST = 0.5, 60.0
+"""Seconds of the first and of the longest pause of our own choice."""
+PATIENCE = 600.0
+"""Seconds of Retry-After that are waited for here; longer ones are the orchestrator's business."""
+
+T = TypeVar("T")
+
+
+class Budget:
+    """How many more times something may be tried.
+
+    Tries that brought something (`progressed`) do not count: a file of 4 GB over a line that breaks
+    every 100 MB arrives.
+    """
+
+    def __init__(self, tries: int = TRIES) -> None:
+        self._tries = tries
+        self._spent = 0
+
+    def progressed(self) -> None:
+        """The last try brought something: the next failure is the first again."""
+        self._spent = 0
+
+    def pause(self, error: SkystageError) -> float:
+        """Seconds to wait before the next try.
+
+        Raises
+        ------
+        SkystageError
+            The `error` itself, if it is not transient or the budget is spent.
+        """
+        self._spent += 1
+        if not error.transient or self._spent >= self._tries or (error.retry_after or 0) > PATIENCE:
+            raise error
+        if error.retry_after is not None:
+            # A little later than asked, and not all at once.
+            return error.retry_after + random.uniform(0, 0.25)  # noqa: S311 - no secret hangs on it
+        return random.uniform(0.5, 1.0) * min(FIRST * 2.0 ** (self._spent - 1), LONGEST)  # noqa: S311
+
+
+def patiently(once: Callable[[], T], *, tries: int = TRIES) -> T:
+    """Call `once` until it returns, within a `Budget`."""
+    budget = Budget(tries)
+    while True:
+        try:
+            return once()
+        except SkystageError as error:
+            time.sleep(budget.pause(error))

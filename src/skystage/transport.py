@@ -1,0 +1,358 @@
+"""The only module that moves bytes: https and s3, through the limits, with credentials where they belong.
+
+Bodies are urllib3's, read in blocks of 256 KiB: measured as the cheapest size, equal to curl, and
+little is lost when a connection breaks (docs/performance.md). Redirects are followed here, one by
+one, because that is the only way to decide for each host anew what it may see.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from email.message import Message
+from functools import cache
+from http.cookiejar import CookieJar
+from typing import Self
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import urllib3
+
+from skystage import __version__, auth, s3
+from skystage.errors import (
+    CredentialsMissing,
+    Interrupted,
+    NoSource,
+    Refused,
+    ShortBody,
+    TermsNotAccepted,
+    WrongBody,
+)
+from skystage.limits import Limits, Slot
+from skystage.model import Source
+from skystage.resume import Head, failure, retry_after
+from skystage.retry import patiently
+
+USER_AGENT = f"skystage/{__version__}"
+
+BLOCK = 256 * 1024
+HOPS = 10
+"""Redirects to follow; log-in chains take up to five."""
+TIMEOUT = urllib3.Timeout(connect=20, read=60)
+"""Seconds without a byte after which a connection counts as stalled."""
+BACK_OFF = 5.0
+"""Seconds to leave a host alone that is overrun and does not say for how long."""
+EXCERPT = 300
+"""Characters of an error's body that are kept for its message."""
+
+
+def tls_bundle() -> str | None:
+    """The certificate bundle of the user's environment; None for the system's own.
+
+    One rule for all clients: the variables that requests reads, then curl's, then OpenSSL's.
+    """
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        if path := os.environ.get(name):
+            return path
+    return None
+
+
+@cache
+def _tls(bundle: str | None) -> ssl.SSLContext:
+    # Shared by all connections: loading a bundle costs 20 ms.
+    context = ssl.create_default_context(cafile=bundle)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def connection(url: str) -> urllib3.PoolManager:
+    """One connection to the host of `url`, through the proxy that the environment names for it."""
+    options = {"num_pools": 1, "maxsize": 1, "block": True, "ssl_context": _tls(tls_bundle())}
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if proxy and not urllib.request.proxy_bypass(host):
+        return urllib3.ProxyManager(proxy, **options)  # type: ignore[arg-type]
+    return urllib3.PoolManager(**options)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Body:
+    """A response whose head has arrived."""
+
+    head: Head
+    host: str
+    """The host that sends the bytes: the last of the redirects."""
+    _response: urllib3.BaseHTTPResponse
+
+    def blocks(self) -> Iterator[bytes]:
+        """The body as it comes over the wire.
+
+        Raises
+        ------
+        Interrupted
+            When the connection breaks or stalls. A body that merely ends early raises nothing:
+            whoever reads must count.
+        """
+        try:
+            yield from self._response.stream(BLOCK, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Interrupted(f"{self.host}: the connection broke: {_cause(error)}") from error
+
+
+class Access:
+    """What a caller may reach, and how: credentials, limits, and the connections themselves.
+
+    Parameters
+    ----------
+    secrets
+        Credentials by scheme (``earthdata``, ``cdse``, ``aws``), before those of the environment
+        and of netrc.
+    limits
+        The limits to keep; default: the user's.
+    """
+
+    def __init__(
+        self, secrets: Mapping[str, auth.Secret] | None = None, limits: Limits | None = None
+    ) -> None:
+        self.limits = Limits() if limits is None else limits
+        self.requests = 0
+        """Requests sent so far, log-ins and redirects included."""
+        self._secrets = dict(secrets or {})
+        self._schemes: dict[str, auth.Scheme] = {}
+        self.cookies = CookieJar()
+        """Of log-in chains; the jar itself sees to it that each goes to its own domain only."""
+        self._mutex = threading.Lock()
+
+    def scheme(self, name: str) -> auth.Scheme:
+        """The log-in scheme of that name, with the credentials that were found for it."""
+        with self._mutex:
+            if name not in self._schemes:
+                if name not in auth.SCHEMES:
+                    raise NoSource(
+                        f"no log-in scheme named {name!r}", hint="the plan is of a newer skystage?"
+                    )
+                self._schemes[name] = auth.SCHEMES[name](self._send, self._secrets.get(name))
+            return self._schemes[name]
+
+    def check(self, source: Source) -> CredentialsMissing | None:
+        """What is missing to use a source, before any byte of it is asked for."""
+        if source.auth in (None, s3.SCHEME):
+            return None
+        try:
+            self.scheme(source.auth)
+            if not self.scheme(source.auth).secret:
+                self.scheme(source.auth).authorization(source.host)
+        except CredentialsMissing as error:
+            return error
+        return None
+
+    def secret(self, scheme: str) -> auth.Secret | None:
+        """The credentials that the caller gave for a scheme, if any."""
+        return self._secrets.get(scheme)
+
+    @contextmanager
+    def open(self, source: Source, headers: Mapping[str, str]) -> Iterator[Body]:
+        """Ask for a source's bytes, following redirects, and give the response to read.
+
+        The slots of all hosts on the way are held until the body has been read, so that a limit on
+        any of them limits the transfer.
+
+        Raises
+        ------
+        TransferError
+            If the host cannot be reached, or redirects lead nowhere. Error statuses do not raise:
+            they are in the head.
+        """
+        with _Slots(self, source) as slots:
+            yield slots.follow(headers)
+
+    def read(self, url: str, *, auth_scheme: str | None = None, limit: int = 64 << 20) -> bytes:
+        """Read a small document (a listing, a label) whole, trying again while that can help.
+
+        Raises
+        ------
+        TransferError
+            On any status but 200, and on a body that is cut or longer than `limit` bytes.
+        """
+
+        def once() -> bytes:
+            with self.open(Source(href=url, auth=auth_scheme), {"Accept-Encoding": "identity"}) as body:
+                if body.head.status != 200:
+                    raise failure(body.head, url)
+                content = bytearray()
+                for block in body.blocks():
+                    content += block
+                    if len(content) > limit:
+                        raise WrongBody(f"{url}: more than {limit:,} bytes")
+                if body.head.length not in (None, len(content)):
+                    raise ShortBody(f"{url}: {len(content):,} bytes of {body.head.length:,}")
+                return bytes(content)
+
+        return patiently(once)
+
+    def close(self) -> None:
+        """Close the connections that are kept open for more."""
+        self.limits.close()
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> auth.Answer:
+        manager = connection(url)
+        try:
+            self.count()
+            answer = manager.request(
+                method, url, headers=headers, body=content, redirect=False, retries=False, timeout=TIMEOUT
+            )
+            return auth.Answer(_head(answer, excerpt=""), answer.data)
+        except urllib3.exceptions.HTTPError as error:
+            host = urlsplit(url).hostname
+            raise Interrupted(f"{host}: cannot be reached: {_cause(error)}") from error
+        finally:
+            manager.clear()
+
+    def count(self) -> None:
+        """One more request was sent."""
+        with self._mutex:
+            self.requests += 1
+
+
+class _Slots:
+    """The slots that one transfer holds, one for each host on its way, and its open response."""
+
+    def __init__(self, access: Access, source: Source) -> None:
+        self._access = access
+        self._source = source
+        self._scheme = None if source.auth in (None, s3.SCHEME) else access.scheme(source.auth)
+        self._account = "anonymous"
+        if self._scheme is not None:
+            self._account = f"{self._scheme.name}-{self._scheme.secret.account}"
+        self._held: dict[str, Slot] = {}
+        self._response: urllib3.BaseHTTPResponse | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._finish()
+        for host, slot in self._held.items():
+            self._access.limits.release(self._account, host, slot)
+
+    def follow(self, headers: Mapping[str, str]) -> Body:
+        start = url = s3.https_url(self._source.href)
+        region = s3.DEFAULT_REGION
+        renewed = False
+        for _ in range(HOPS):
+            sent = self._headers(url, headers, region)
+            response = self._ask(url, sent)
+            status, said = response.status, response.headers
+            host = urlsplit(url).hostname or ""
+            if status in (301, 302, 303, 307, 308) and "location" in said:
+                url = urljoin(url, said["location"])
+                _refuse_terms(url, self._source.href)
+                continue
+            bucket_region = said.get("x-amz-bucket-region", region)
+            if status in (301, 400) and self._source.auth == s3.SCHEME and bucket_region != region:
+                region = bucket_region
+                continue
+            refused = sent.get("Authorization", "")
+            if status == 401 and self._scheme and refused and not renewed and self._scheme.renew(refused):
+                renewed, url = True, start
+                continue
+            excerpt = "" if status < 400 else response.read(2048).decode(errors="replace")
+            head = _head(response, excerpt=" ".join(excerpt.split())[:EXCERPT])
+            if status == 429 or (status == 503 and "retry-after" in said):
+                self._access.limits.back_off(self._account, host, retry_after(head) or BACK_OFF)
+            return Body(head, host, response)
+        raise Refused(f"{self._source.href}: more than {HOPS} redirects", hint="a log-in that does not end?")
+
+    def _headers(self, url: str, headers: Mapping[str, str], region: str) -> dict[str, str]:
+        parts = urlsplit(url)
+        sent = {"User-Agent": USER_AGENT, **headers}
+        if self._source.requester_pays:
+            sent["x-amz-request-payer"] = "requester"
+        if self._source.auth == s3.SCHEME:
+            return s3.signed(url, sent, self._access.secret(s3.SCHEME), region)
+        if self._scheme is not None and parts.scheme == "https":
+            word = self._scheme.authorization(parts.hostname or "")
+            if word is not None:
+                sent["Authorization"] = word
+        return sent
+
+    def _ask(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        self._finish()
+        host = urlsplit(url).hostname or ""
+        if host not in self._held:
+            self._held[host] = self._access.limits.acquire(self._account, host)
+        slot = self._held[host]
+        if slot.connection is None:
+            slot.connection = connection(url)
+        jar = self._access.cookies
+        asked = urllib.request.Request(url, headers=dict(headers))
+        jar.add_cookie_header(asked)
+        sent = {**headers, **dict(asked.unredirected_hdrs)}
+        self._access.count()
+        try:
+            response = slot.connection.request(
+                "GET",
+                url,
+                headers=sent,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                timeout=TIMEOUT,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Interrupted(f"{host}: cannot be reached: {_cause(error)}") from error
+        jar.extract_cookies(_CookieView(response), asked)  # type: ignore[arg-type]
+        self._response = response
+        return response
+
+    def _finish(self) -> None:
+        """Leave the connection ready for the next request, or close it where a body is half read."""
+        response, self._response = self._response, None
+        if response is None:
+            return
+        if response.length_remaining == 0 or (response.length_remaining or BLOCK) < BLOCK:
+            with suppress(urllib3.exceptions.HTTPError, OSError):
+                response.drain_conn()
+        else:
+            response.close()
+        response.release_conn()
+
+
+class _CookieView:
+    """A response, as the standard library's cookie jar wants to see one."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._message = Message()
+        for value in response.headers.getlist("set-cookie"):
+            self._message["Set-Cookie"] = value
+
+    def info(self) -> Message:
+        return self._message
+
+
+def _head(response: urllib3.BaseHTTPResponse, *, excerpt: str) -> Head:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Head(status=response.status, headers=headers, excerpt=excerpt)
+
+
+def _refuse_terms(url: str, name: str) -> None:
+    # Earthdata Login reports what a browser should do in the address that it sends the browser to.
+    asked = parse_qs(urlsplit(url).query)
+    if "error_msg" in asked and "resolution_url" in asked:
+        raise TermsNotAccepted(
+            f"{name}: licence terms are not accepted yet: {asked['error_msg'][0]}",
+            hint=f"accept them once at {asked['resolution_url'][0]}",
+        )
+
+
+def _cause(error: Exception) -> str:
+    """The innermost reason, in one line and without addresses of objects."""
+    while error.__context__ is not None and isinstance(error.__context__, Exception):
+        error = error.__context__
+    text = str(error).splitlines()[0] if str(error) else ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,253 @@
+"""What bytes are: digests taken while they stream, magic numbers at their start, structure at their end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from skystage.errors import ChecksumMismatch, SizeMismatch, StructureError, WrongBody
+from skystage.model import Asset
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+BLOCK = 1 << 20
+
+ALGORITHMS = ("blake3", "sha256", "sha3-256", "sha512", "sha1", "md5")
+"""Checksum algorithms to prove an asset by, in the order of preference: all are strong enough against
+accidents, and BLAKE3 costs a sixth of MD5."""
+
+
+class Hash(Protocol):
+    """What hashlib and blake3 agree on."""
+
+    def update(self, data: Buffer, /) -> object:
+        """Take more bytes."""
+
+    def hexdigest(self) -> str:
+        """The digest so far."""
+
+
+def _new(algorithm: str) -> Hash | None:
+    if algorithm == "blake3":
+        # Six times cheaper than MD5 where the optional package is there; not needed otherwise,
+        # because archives that give BLAKE3 give MD5 beside it.
+        try:
+            from blake3 import blake3
+        except ImportError:
+            return None
+        return blake3()  # type: ignore[no-any-return]
+    name = algorithm.replace("-", "_")
+    return hashlib.new(name, usedforsecurity=False) if name in hashlib.algorithms_available else None
+
+
+def strongest(checksums: Mapping[str, str]) -> str | None:
+    """The algorithm to prove an asset by, of those that the archive gives and this machine can take."""
+    for algorithm in ALGORITHMS:
+        if checksums.get(algorithm) and _new(algorithm) is not None:
+            return algorithm
+    return None
+
+
+class Digester:
+    """Takes the digests that a receipt needs: ``sha256``, and what the archive gives to compare with."""
+
+    def __init__(self, checksums: Mapping[str, str]) -> None:
+        self.proof = strongest(checksums)
+        self._hashes = {"sha256": hashlib.sha256()}
+        if self.proof is not None and self.proof != "sha256":
+            chosen = _new(self.proof)
+            self._hashes[self.proof] = chosen  # type: ignore[assignment]
+
+    def update(self, data: Buffer) -> None:
+        """Take more bytes."""
+        for taken in self._hashes.values():
+            taken.update(data)
+
+    def update_from(self, path: Path) -> None:
+        """Take the bytes of a file."""
+        for block in _blocks(path):
+            self.update(block)
+
+    def digests(self) -> dict[str, str]:
+        """Algorithm to hex digest of everything taken so far."""
+        return {name: taken.hexdigest() for name, taken in self._hashes.items()}
+
+
+def digest_file(path: Path, checksums: Mapping[str, str]) -> dict[str, str]:
+    """The digests of a file, as `Digester` takes them."""
+    digester = Digester(checksums)
+    digester.update_from(path)
+    return digester.digests()
+
+
+def prove(asset: Asset, path: Path, digests: Mapping[str, str]) -> str:
+    """Compare a whole file with what the plan says of it; name the proof.
+
+    Parameters
+    ----------
+    asset
+        What the plan expects.
+    path
+        The file, wherever it lies.
+    digests
+        Its digests, already taken.
+
+    Returns
+    -------
+    The algorithm of the checksum that agrees; ``size+structure`` where the archive gives none.
+
+    Raises
+    ------
+    SizeMismatch, ChecksumMismatch, StructureError
+        If the file is not what the plan says.
+    """
+    size = path.stat().st_size
+    if asset.size is not None and size != asset.size:
+        raise SizeMismatch(
+            f"{asset.path}: {size:,} bytes, the plan says {asset.size:,}",
+            hint="the archive may have reprocessed it: make the plan again, and compare with plan-diff",
+        )
+    algorithm = strongest(asset.checksums)
+    if algorithm is not None and algorithm in digests:
+        expected = asset.checksums[algorithm].lower()
+        if digests[algorithm] != expected:
+            raise ChecksumMismatch(
+                f"{asset.path}: {algorithm} {digests[algorithm]}, the plan says {expected}",
+                hint="the archive may have reprocessed it: make the plan again, and compare with plan-diff",
+            )
+        return algorithm
+    check_structure(asset, path)
+    return "size+structure"
+
+
+# --------------------------------------------------------------------------------------------------
+# The first bytes: is this a file of the kind that was promised?
+
+_MAGIC: Mapping[str, tuple[bytes, ...]] = {
+    ".zip": (b"PK\x03\x04", b"PK\x05\x06"),
+    ".tif": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    ".tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    ".fits": (b"SIMPLE  =",),
+    ".h5": (b"\x89HDF\r\n\x1a\n",),
+    ".nc": (b"\x89HDF\r\n\x1a\n", b"CDF"),
+    ".gz": (b"\x1f\x8b",),
+    ".jp2": (b"\0\0\0\x0cjP  ", b"\xffO\xffQ"),
+    ".png": (b"\x89PNG",),
+    ".jpg": (b"\xff\xd8\xff",),
+}
+_XML = (".xml", ".eof", ".safe", ".kml")
+_PAGES = (".html", ".htm")
+
+
+def check_start(asset: Asset, start: bytes) -> None:
+    """Refuse a page where data was promised, by the first bytes of the body.
+
+    Raises
+    ------
+    WrongBody
+        With what arrived instead.
+    """
+    suffix = Path(asset.name).suffix.lower()
+    text = start[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if suffix not in _PAGES and (text.startswith((b"<!doctype html", b"<html")) or b"<html" in text):
+        raise WrongBody(
+            f"{asset.path}: an HTML page arrived instead of the file",
+            hint="often a log-in, licence or maintenance page: run `skystage doctor`",
+        )
+    if suffix in _XML:
+        if not text.startswith(b"<"):
+            raise WrongBody(f"{asset.path}: not XML: it begins with {start[:16]!r}")
+        if b"<error>" in text and b"<code>" in text:
+            raise WrongBody(f"{asset.path}: an error document arrived instead of the file")
+        return
+    expected = _MAGIC.get(suffix)
+    if expected is not None and start and not start.startswith(expected):
+        raise WrongBody(f"{asset.path}: not a {suffix} file: it begins with {start[:16]!r}")
+
+
+# --------------------------------------------------------------------------------------------------
+# The whole file: is it all there, as far as its own format can say?
+
+
+def check_structure(asset: Asset, path: Path) -> None:
+    """Check that a file is a whole one of its kind, where no checksum can say so.
+
+    Zip: the end of the central directory, and the directory where it says. FITS: whole blocks of
+    2880 bytes (FITS standard 4.0, section 3.1). TIFF: the first directory lies inside. XML:
+    well-formed. Any other file: not empty.
+
+    Raises
+    ------
+    StructureError
+        With what is missing.
+    """
+    suffix = path.suffix.lower() if not asset.name else Path(asset.name).suffix.lower()
+    size = path.stat().st_size
+    problem: str | None = None
+    if size == 0:
+        problem = "it is empty"
+    elif suffix == ".zip":
+        problem = _zip_problem(path, size)
+    elif suffix == ".fits":
+        problem = None if size % 2880 == 0 else f"{size} bytes are no whole number of FITS blocks"
+    elif suffix in (".tif", ".tiff"):
+        problem = _tiff_problem(path, size)
+    elif suffix in _XML:
+        problem = _xml_problem(path)
+    if problem is not None:
+        raise StructureError(f"{asset.path}: not a whole {suffix or 'file'}: {problem}")
+
+
+def _zip_problem(path: Path, size: int) -> str | None:
+    # The end record is 22 bytes and a comment of at most 65,535 (APPNOTE 6.3.9, section 4.3.16).
+    with path.open("rb") as file:
+        file.seek(max(0, size - 22 - 0xFFFF))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < 22:
+        return "the end of its directory is missing"
+    length, offset = struct.unpack("<II", tail[at + 12 : at + 20])
+    if 0xFFFFFFFF in (length, offset):
+        return None if tail.rfind(b"PK\x06\x07") >= 0 else "the end of its zip64 directory is missing"
+    end = size - (len(tail) - at)
+    return None if offset + length <= end else "its directory lies beyond its end"
+
+
+def _tiff_problem(path: Path, size: int) -> str | None:
+    with path.open("rb") as file:
+        head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    if len(head) < 16:
+        return "its header is cut"
+    big = struct.unpack(f"{order}H", head[2:4])[0] == 43  # the version of BigTIFF
+    first = struct.unpack(f"{order}Q", head[8:16])[0] if big else struct.unpack(f"{order}I", head[4:8])[0]
+    return None if 8 <= first < size else "its first directory lies beyond its end"
+
+
+def _xml_problem(path: Path) -> str | None:
+    # expat directly: no tree is built, and no external entity is ever opened.
+    from xml.parsers import expat
+
+    parser = expat.ParserCreate()
+    try:
+        for block in _blocks(path):
+            parser.Parse(block, False)  # noqa: FBT003
+        parser.Parse(b"", True)  # noqa: FBT003
+    except expat.ExpatError as error:
+        return f"it is not well-formed: {error}"
+    return None
+
+
+def _blocks(path: Path) -> Iterable[memoryview]:
+    buffer = bytearray(BLOCK)
+    view = memoryview(buffer)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while count := os.readv(fd, [buffer]):
+            yield view[:count]
+    finally:
+        os.close(fd)
