@@ -10,12 +10,12 @@ setup: .venv/ready
 # The lock file holds exact versions of everything, so that every machine gets what was tested.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 demo: setup
-	$(BIN)/python -m flows.demo
+	$(BIN)/python flows/demo.py
 
 test: setup lint
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered

@@ -483,8 +483,8 @@ def check_credentials(assets: Iterable[Asset], access: Access) -> None:
     """
     for asset in assets:
         missing = [access.check(source) for source in asset.sources]
-        if missing and missing[0] is not None and all(missing):
-            raise missing[0]
+        if missing and all(isinstance(error, CredentialsMissing) for error in missing):
+            raise missing[0]  # type: ignore[misc]
 
 
 def check_disk(assets: Iterable[Asset], store: Store) -> None:

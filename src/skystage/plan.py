@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from skystage.errors import PlanError, QueryError
 from skystage.model import (
@@ -301,7 +301,8 @@ def _as_asked(granules: list[Granule], query: Query, archive: Archive) -> tuple[
     checked = filters.apply(granules, archive.checks(query), properties=archive.properties)
     kept, dropped = checked.kept, list(checked.dropped)
     if query.area is not None:
-        inside = aoi.intersecting(query.area, [granule.geometry for granule in kept])
+        area = aoi.Area(query.area)
+        inside = [g.geometry is not None and area.intersects(g.geometry) for g in kept]
         dropped += [Dropped(id=g.id, reason="area") for g, hit in zip(kept, inside, strict=True) if not hit]
         kept = [granule for granule, hit in zip(kept, inside, strict=True) if hit]
     return kept, dropped
@@ -476,21 +477,26 @@ def diff(old: Plan, new: Plan) -> Difference:
     before, after = _identities(old), _identities(new)
     gone = {key: before[key] for key in before.keys() - after.keys()}
     come = {key: after[key] for key in after.keys() - before.keys()}
-    changed = {key for key in before.keys() & after.keys() if before[key][1] != after[key][1]}
-    sensings = {sensing for sensing, _ in gone.values()}
-    again = {key for key, (sensing, _) in come.items() if sensing in sensings}
-    replaced = {sensing for key, (sensing, _) in come.items() if key in again}
+    changed = {key for key in before.keys() & after.keys() if before[key].bytes != after[key].bytes}
+    again = {one.sensing for one in gone.values()} & {one.sensing for one in come.values()} - {None}
+    renamed = {key for key, one in come.items() if one.sensing in again}
     return Difference(
-        new=sorted(key[1] for key in come.keys() - again),
-        gone=sorted(key[1] for key, (sensing, _) in gone.items() if sensing not in replaced),
-        reprocessed=sorted(key[1] for key in changed | again),
+        new=sorted(key[1] for key in come.keys() - renamed),
+        gone=sorted(key[1] for key, one in gone.items() if one.sensing not in again),
+        reprocessed=sorted(key[1] for key in changed | renamed),
     )
 
 
-def _identities(plan: Plan) -> dict[tuple[str, str], tuple[Json, Json]]:
+class _Identity(NamedTuple):
+    sensing: Json
+    """What two processings of one sensing share; None where the plan does not tell."""
+    bytes: Json
+
+
+def _identities(plan: Plan) -> dict[tuple[str, str], _Identity]:
     return {
-        (granule.collection, granule.id): (
-            (granule.collection, granule.stack, granule.start),
+        (granule.collection, granule.id): _Identity(
+            (granule.collection, granule.stack, granule.start) if granule.stack and granule.start else None,
             sorted((asset.key, asset.size, sorted(asset.checksums.items())) for asset in granule.assets),
         )
         for granule in plan.granules()

@@ -139,7 +139,7 @@ class Access:
                 self._schemes[name] = auth.SCHEMES[name](self._send, self._secrets.get(name))
             return self._schemes[name]
 
-    def check(self, source: Source) -> CredentialsMissing | None:
+    def check(self, source: Source) -> CredentialsMissing | NoSource | None:
         """What is missing to use a source, before any byte of it is asked for."""
         if source.auth in (None, s3.SCHEME):
             return None
@@ -147,7 +147,7 @@ class Access:
             self.scheme(source.auth)
             if not self.scheme(source.auth).secret:
                 self.scheme(source.auth).authorization(source.host)
-        except CredentialsMissing as error:
+        except (CredentialsMissing, NoSource) as error:
             return error
         return None
 
@@ -180,17 +180,19 @@ class Access:
             On any status but 200, and on a body that is cut or longer than `limit` bytes.
         """
 
+        name = url.partition("?")[0]
+
         def once() -> bytes:
             with self.open(Source(href=url, auth=auth_scheme), {"Accept-Encoding": "identity"}) as body:
                 if body.head.status != 200:
-                    raise failure(body.head, url)
+                    raise failure(body.head, name)
                 content = bytearray()
                 for block in body.blocks():
                     content += block
                     if len(content) > limit:
-                        raise WrongBody(f"{url}: more than {limit:,} bytes")
+                        raise WrongBody(f"{name}: more than {limit:,} bytes")
                 if body.head.length not in (None, len(content)):
-                    raise ShortBody(f"{url}: {len(content):,} bytes of {body.head.length:,}")
+                    raise ShortBody(f"{name}: {len(content):,} bytes of {body.head.length:,}")
                 return bytes(content)
 
         return patiently(once)

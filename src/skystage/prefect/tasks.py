@@ -1,0 +1,168 @@
+"""The tasks. Each calls one function of the core, and leaves retrying to what Prefect is told of the error."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+from prefect import State, Task, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+
+from skystage import query as queries
+from skystage.errors import SkystageError
+from skystage.events import Event, Failed, Retrying
+from skystage.fetch import Outcome, fetch_all
+from skystage.manifest import write
+from skystage.model import Json
+from skystage.plan import Plan, build
+from skystage.store import Store
+from skystage.transport import Access
+
+RETRIES: dict[str, Any] = {
+    # Short faults are waited out inside a batch; these are for an archive that is down for a while.
+    "retries": 3,
+    "retry_delay_seconds": [10, 60, 300],
+    "retry_jitter_factor": 0.3,
+}
+
+
+def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Retry condition: only what may succeed without anybody changing anything.
+
+    A plain function: Prefect 3.8 takes a partial or a callable object for "never".
+    """
+    del task, run
+    error = state.result(raise_on_failure=False)
+    # What is no error of ours is a crash of the machine or of the worker: worth another try.
+    return error.transient if isinstance(error, SkystageError) else not isinstance(error, Exception)
+
+
+@task(
+    name="make plan", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=is_transient, **RETRIES
+)
+def make_plan(query: dict[str, Json], path: Path, base: Path | None = None) -> Path:
+    """Search, filter and freeze a query into a plan file.
+
+    Parameters
+    ----------
+    query
+        The keys of a query file.
+    path
+        Where to write the plan.
+    base
+        The folder that files named in the query are relative to; default: the current one.
+
+    Raises
+    ------
+    QueryError
+        If the query cannot be asked; not retried.
+    SearchError
+        If a catalogue fails.
+    """
+    logger = get_run_logger()
+    plan = build(queries.parse(query, base=base or Path()), path, Access())
+    totals = plan.header.totals
+    logger.info("kept %s granules, %s bytes", totals.granules, totals.bytes)
+    for reason, count in totals.dropped.items():
+        logger.info("dropped %s: %s", count, reason)
+    for granule, missing in plan.unresolved():
+        logger.warning("unresolved: %s: %s: %s", granule, missing.key, missing.reason)
+    return plan.path
+
+
+@task(
+    name="fetch batch",
+    task_run_name="fetch {batch} of {batches}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retry_condition_fn=is_transient,
+    **RETRIES,
+)
+def fetch_batch(
+    plan: Path,
+    store: Path,
+    batch: int = 1,
+    batches: int = 1,
+    *,
+    keys: list[str] | None = None,
+    jobs: int = 4,
+    stop: threading.Event | None = None,
+) -> dict[str, Json]:
+    """Stage one batch of a plan.
+
+    Parameters
+    ----------
+    batch, batches
+        Which of how many, from 1.
+    keys
+        Only assets of these keys; default: all.
+    jobs
+        Assets at a time.
+    stop
+        When set, the batch ends at the next block; what has arrived is continued later.
+
+    Returns
+    -------
+    Counts: ``planned``, ``staged``, ``already``, ``bytes_moved``, ``requests``, ``seconds``.
+
+    Raises
+    ------
+    FetchFailed
+        If any asset failed, after all others were staged; retried if one of the errors is transient.
+    CredentialsMissing, NotEnoughDisk
+        Before the first byte.
+    """
+    logger = get_run_logger()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Retrying):
+            logger.warning("again in %.0f s: %s: %s", event.delay, event.path, event.error)
+        elif isinstance(event, Failed):
+            logger.error("failed: %s", event.error)
+
+    assets = [
+        asset for asset in Plan(plan).assets((batch, batches)) if keys is None or asset.key in keys
+    ]
+    outcome = fetch_all(assets, Store(store), Access(), jobs=jobs, listen=listen, stop=stop)
+    logger.info("staged %s of %s, %s already", len(outcome.receipts), outcome.planned, outcome.already)
+    outcome.raise_for_failures()
+    return _counts(outcome)
+
+
+fetch_orbits = fetch_batch.with_options(name="fetch orbits", task_run_name="fetch orbits")
+"""`fetch_batch` for the orbit files of a whole plan: call it with ``keys=["orbit"]``."""
+
+
+@task(name="write manifest", cache_policy=NO_CACHE, persist_result=False)
+def write_manifest(plan: Path, store: Path, path: Path) -> Path:
+    """Write what is staged of a plan as a STAC ItemCollection, and ``checksums.txt`` beside it.
+
+    Raises
+    ------
+    SkystageError
+        If a planned asset has no receipt.
+    """
+    written = write(Plan(plan), Store(store), path)
+    if written.missing:
+        raise SkystageError(f"{path}: {written.missing} planned assets are not staged")
+    get_run_logger().info("%s items, %s assets in %s", written.items, written.assets, path)
+    return path
+
+
+def count_batches(plan: Path, granules: int) -> int:
+    """How many batches of about `granules` granules a plan is cut into."""
+    return max(1, math.ceil(Plan(plan).header.totals.granules / granules))
+
+
+def _counts(outcome: Outcome) -> dict[str, Json]:
+    return {
+        "planned": outcome.planned,
+        "staged": len(outcome.receipts),
+        "already": outcome.already,
+        "bytes_moved": outcome.bytes_moved,
+        "requests": outcome.requests,
+        "seconds": round(outcome.seconds, 3),
+    }

@@ -1,0 +1,274 @@
+"""What the archives hold: granules, orbit files, and the bytes behind their addresses.
+
+Loaded from a folder of recordings (`load`), where every record is served as it was recorded
+except sizes and checksums of what a stand-in replaces, or built in (`builtin`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from skystage.errors import SkystageError
+from skystage.sandbox.files import Content, Made
+from skystage.sandbox.orbits import DENSE_STEP, SPARSE_STEP, OrbitName, parse_name, write_eof
+from skystage.sandbox.payloads import PAYLOAD_SIZE, payload
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+_STAND_IN_KEYS = ("BYTES", "BYTE_LENGTH", "MD5SUM")
+
+
+class Granule:
+    """One CMR granule record and the fields that searches test.
+
+    Parameters
+    ----------
+    record
+        ``{"meta": ..., "umm": ...}`` as CMR gives it.
+    content
+        The stand-in for its main file, if there is one; its size and MD5 replace the record's.
+    """
+
+    def __init__(self, record: Mapping[str, Any], content: Content | None) -> None:
+        self.record = record
+        self.content = content
+        umm, meta = record["umm"], record["meta"]
+        self.granule_ur = str(umm["GranuleUR"])
+        self.concept_id = str(meta["concept-id"])
+        self.number = int(re.sub(r"\D", "", self.concept_id.partition("-")[0]) or 0)
+        self.collection_id = str(meta.get("collection-concept-id", ""))
+        self.provider = str(meta.get("provider-id", ""))
+        self.revised = parse_time(str(meta.get("revision-date", "1970-01-01T00:00:00Z")))
+        self.short_name = str(umm.get("CollectionReference", {}).get("ShortName", ""))
+        extent = umm.get("TemporalExtent", {})
+        times = extent.get("RangeDateTime") or {}
+        single = extent.get("SingleDateTime")
+        self.start = parse_time(str(times.get("BeginningDateTime") or single))
+        self.end = parse_time(str(times.get("EndingDateTime") or times.get("BeginningDateTime") or single))
+        self.attributes: dict[str, list[str]] = {
+            item["Name"]: [str(value) for value in item["Values"]]
+            for item in umm.get("AdditionalAttributes", [])
+        }
+        orbits = umm.get("OrbitCalculatedSpatialDomains", [])
+        self.orbits = [item["OrbitNumber"] for item in orbits if "OrbitNumber" in item]
+        self.platforms = [item["ShortName"] for item in umm.get("Platforms", [])]
+        self.instruments = [
+            instrument["ShortName"]
+            for item in umm.get("Platforms", [])
+            for instrument in item.get("Instruments", [])
+        ]
+        identifiers = umm.get("DataGranule", {}).get("Identifiers", [])
+        self.names = [self.granule_ur, *(item["Identifier"] for item in identifiers)]
+
+    @cached_property
+    def json(self) -> bytes:
+        """The record as it is served."""
+        umm = self.record["umm"]
+        if self.content is not None:
+            size, md5 = str(self.content.size), self.content.md5
+            values = {"BYTES": size, "BYTE_LENGTH": size, "MD5SUM": md5}
+            attributes = [
+                {**item, "Values": [values[item["Name"]]]} if item["Name"] in _STAND_IN_KEYS else item
+                for item in umm.get("AdditionalAttributes", [])
+            ]
+            umm = {**umm, "AdditionalAttributes": attributes}
+        return json.dumps({**self.record, "umm": umm}).encode()
+
+    @cached_property
+    def geometry(self) -> BaseGeometry | None:
+        """The footprint; across the antimeridian its longitudes go on beyond 180."""
+        from shapely.geometry import MultiPolygon, Polygon, box
+
+        domain = (
+            self.record["umm"].get("SpatialExtent", {}).get("HorizontalSpatialDomain", {}).get("Geometry", {})
+        )
+        shapes = []
+        for polygon in domain.get("GPolygons", []):
+            points = [(p["Longitude"], p["Latitude"]) for p in polygon["Boundary"]["Points"]]
+            shapes.append(Polygon(unwrap(points)))
+        for rectangle in domain.get("BoundingRectangles", []):
+            west, east = rectangle["WestBoundingCoordinate"], rectangle["EastBoundingCoordinate"]
+            south, north = rectangle["SouthBoundingCoordinate"], rectangle["NorthBoundingCoordinate"]
+            shapes.append(box(west, south, east if east >= west else east + 360, north))
+        if not shapes:
+            return None
+        return shapes[0] if len(shapes) == 1 else MultiPolygon(shapes)
+
+
+def unwrap(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Longitudes without the jump at the antimeridian."""
+    longitudes = [longitude for longitude, _ in points]
+    if max(longitudes) - min(longitudes) <= 180:
+        return points
+    return [(longitude + 360 if longitude < 0 else longitude, latitude) for longitude, latitude in points]
+
+
+@dataclass(slots=True)
+class OrbitFile:
+    """One orbit file: in ASF's bucket, and a product of CDSE."""
+
+    name: OrbitName
+    content: Content
+    modified: str = "2024-07-27T02:04:55.000Z"
+    listing: str | None = None
+    """The bucket's ``<Contents>`` as recorded."""
+    product: Mapping[str, Any] | None = None
+    """The CDSE record as recorded."""
+
+    @property
+    def id(self) -> str:
+        """The CDSE product id."""
+        if self.product is not None:
+            return str(self.product["Id"])
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://s1-orbits.s3.amazonaws.com/{self.name.name}"))
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """Everything that the services of one box serve."""
+
+    payload_size: int = PAYLOAD_SIZE
+    granules: list[Granule] = field(default_factory=list)
+    orbits: dict[str, OrbitFile] = field(default_factory=dict)
+    """By bucket key."""
+    files: dict[str, Content] = field(default_factory=dict)
+    """ASF's downloads, by path."""
+    bursts: dict[str, Content] = field(default_factory=dict)
+    """What ASF's burst extractor makes, by path."""
+    _scenes: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add_granule(self, record: Mapping[str, Any]) -> None:
+        """Add a CMR record and stand-ins for the files that it names."""
+        main: Content | None = None
+        for link in record["umm"].get("RelatedUrls", []):
+            parts = urlsplit(str(link.get("URL", "")))
+            if parts.scheme != "https" or link.get("Type") not in (
+                "GET DATA",
+                "USE SERVICE API",
+                "EXTENDED METADATA",
+            ):
+                continue
+            shelf = self._shelf(parts.hostname or "")
+            if shelf is None:
+                continue
+            content = shelf.get(parts.path) or payload(parts.path.rpartition("/")[2], self.payload_size)
+            if content is not None:
+                shelf[parts.path] = content
+                main = main or content
+        granule = Granule(record, main)
+        self.granules.append(granule)
+        self._scenes.setdefault(granule.granule_ur[:3], []).append((granule.start, granule.end))
+
+    def add_orbit(self, name: OrbitName, make: Callable[[], bytes] | None = None) -> OrbitFile:
+        """Add an orbit file: its real bytes, or a stand-in."""
+        modified = name.created + timedelta(hours=1)
+        content = Made(name.name, "binary/octet-stream", modified, make or (lambda: self._stand_in(name)))
+        orbit = OrbitFile(name, content, modified=f"{modified:%Y-%m-%dT%H:%M:%S}.000Z")
+        self.orbits[name.key] = orbit
+        return orbit
+
+    def _shelf(self, host: str) -> dict[str, Content] | None:
+        if host in ("datapool.asf.alaska.edu", "sentinel1.asf.alaska.edu"):
+            return self.files
+        return self.bursts if host == "sentinel1-burst.asf.alaska.edu" else None
+
+    def _stand_in(self, name: OrbitName) -> bytes:
+        scenes = self._scenes.get(name.mission, [])
+        covers = any(name.start <= start and end <= name.stop for start, end in scenes)
+        return write_eof(name, DENSE_STEP if covers else SPARSE_STEP)
+
+
+def parse_time(text: str) -> datetime:
+    """An ISO 8601 time; one without a zone is UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def load(directory: Path, payload_size: int = PAYLOAD_SIZE) -> Catalogue:
+    """Load a folder of recordings: ``cmr/`` and ``orbits/``, or ``earth/`` with these in it.
+
+    Raises
+    ------
+    SkystageError
+        If there are no recordings in the folder, or one cannot be read.
+    """
+    root = directory / "earth" if (directory / "earth").is_dir() else directory
+    catalogue = Catalogue(payload_size)
+    try:
+        _load_granules(catalogue, root / "cmr")
+        _load_orbits(catalogue, root / "orbits")
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        raise SkystageError(f"cannot read the recordings in {directory}: {error}") from error
+    if not catalogue.granules and not catalogue.orbits:
+        raise SkystageError(
+            f"no recordings in {directory}", hint="expected cmr/*.umm.json.gz or orbits/, see docs/sandbox.md"
+        )
+    return catalogue
+
+
+def _load_granules(catalogue: Catalogue, folder: Path) -> None:
+    seen: set[str] = set()
+    for path in sorted(folder.glob("*.json*")):
+        page = json.loads(_read(path))
+        for record in page.get("items", []) if isinstance(page, dict) else []:
+            # Recorded exchanges and collections have other forms, and are not granules to serve.
+            if "GranuleUR" in record.get("umm", {}) and record["meta"]["concept-id"] not in seen:
+                seen.add(record["meta"]["concept-id"])
+                catalogue.add_granule(record)
+
+
+_CONTENTS = re.compile(r"<Contents>.*?</Contents>", re.DOTALL)
+_KEY = re.compile(r"<Key>([^<]+)</Key>")
+_MODIFIED = re.compile(r"<LastModified>([^<]+)</LastModified>")
+
+
+def _load_orbits(catalogue: Catalogue, folder: Path) -> None:
+    real = {path.name.removesuffix(".gz"): path for path in folder.glob("*.EOF*")}
+    for path in sorted(folder.glob("recorded_s3_list_*.xml*")):
+        for listing in _CONTENTS.findall(_read(path).decode()):
+            key = _KEY.search(listing)
+            name = parse_name(key[1]) if key else None
+            if name is None:
+                continue
+            orbit = catalogue.add_orbit(name, _reader(real.pop(name.name, None)))
+            orbit.listing = listing
+            modified = _MODIFIED.search(listing)
+            orbit.modified = modified[1] if modified else orbit.modified
+            orbit.content.modified = parse_time(orbit.modified)
+    for path in real.values():
+        name = parse_name(path.name.removesuffix(".gz"))
+        if name is not None:
+            catalogue.add_orbit(name, _reader(path))
+    for product in _recorded_products(folder):
+        name = parse_name(product["Name"])
+        if name is not None:
+            found = catalogue.orbits.get(name.key) or catalogue.add_orbit(name)
+            found.product = product
+
+
+def _recorded_products(folder: Path) -> Iterable[Mapping[str, Any]]:
+    for path in sorted(folder.glob("recorded_odata_*.json*")):
+        exchange = json.loads(_read(path))
+        body = exchange["response"]["body"]
+        yield from (json.loads(body) if isinstance(body, str) else body).get("value", [])
+
+
+def _reader(path: Path | None) -> Callable[[], bytes] | None:
+    return None if path is None else lambda: _read(path)
+
+
+def _read(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -1,0 +1,327 @@
+"""The Copernicus Data Space Ecosystem: log-in, OData catalogue, downloads.
+
+It serves the orbit files of the catalogue as the auxiliary products that they are there.
+Downloads want a token and allow four at once for each account.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from skystage.sandbox.accounts import CDSE
+from skystage.sandbox.catalogue import OrbitFile, parse_time
+from skystage.sandbox.messages import Reply, Request, Service, json_reply, redirect
+from skystage.sandbox.odata import BadFilter, parse
+from skystage.sandbox.ranges import serve
+from skystage.sandbox.world import World
+
+IDENTITY = "identity.dataspace.copernicus.eu"
+CATALOGUE = "catalogue.dataspace.copernicus.eu"
+DOWNLOAD = "download.dataspace.copernicus.eu"
+ZIPPER = "zipper.dataspace.copernicus.eu"
+TOKEN_PATH = "/auth/realms/CDSE/protocol/openid-connect/token"  # noqa: S105 - a path
+MOST_AT_ONCE = 4
+
+_ACCESS_LIFETIME = 600.0
+_REFRESH_LIFETIME = 3600.0
+_PRODUCT = re.compile(r"/odata/v1/Products\(([^)]*)\)(/\$value)?$")
+_DATES = ("ContentDate/Start", "ContentDate/End", "PublicationDate", "ModificationDate", "OriginDate")
+_PATHS = (*_DATES, "Id", "Name", "Collection/Name", "Online", "ContentLength", "ContentType", "S3Path")
+_ORDERS = ("ContentDate/Start", "ContentDate/End", "PublicationDate", "ModificationDate", "Name", "Id")
+_PARAMETERS = ("$filter", "$orderby", "$top", "$skip", "$count", "$expand", "$select")
+_EXPANSIONS = ("Attributes", "Assets", "Locations")
+
+
+def hosts(world: World) -> dict[str, Service]:
+    """CDSE's hosts."""
+    catalogue, downloads = _Catalogue(world), _Downloads(world)
+    return {
+        IDENTITY: lambda request: _identity(world, request),
+        CATALOGUE: catalogue.answer,
+        DOWNLOAD: downloads.answer,
+        ZIPPER: downloads.answer,
+    }
+
+
+def _identity(world: World, request: Request) -> Reply:
+    if request.path != TOKEN_PATH or request.method != "POST":
+        return json_reply(404, {"error": "Unable to find matching target resource method"})
+    form = dict(request.form)
+    if form.get("client_id") != "cdse-public":
+        return json_reply(
+            401,
+            {"error": "invalid_client", "error_description": "Invalid client or Invalid client credentials"},
+        )
+    accounts = world.accounts
+    match form.get("grant_type"):
+        case "password":
+            user = form.get("username", "")
+            if not accounts.knows(user, form.get("password")):
+                return json_reply(
+                    401, {"error": "invalid_grant", "error_description": "Invalid user credentials"}
+                )
+            accounts.log_in(CDSE)
+            session = str(uuid.uuid4())
+        case "refresh_token":
+            token = accounts.alive(CDSE, "refresh", form.get("refresh_token"))
+            if token is None:
+                return json_reply(400, {"error": "invalid_grant", "error_description": "Token is not active"})
+            user, session = token.user, token.session
+        case _:
+            return json_reply(
+                400, {"error": "unsupported_grant_type", "error_description": "Unsupported grant_type"}
+            )
+    lifetime = request.effects.token_lifetime or _ACCESS_LIFETIME
+    answer = {
+        "access_token": accounts.issue(CDSE, "access", user, lifetime, session),
+        "expires_in": int(lifetime),
+        "refresh_expires_in": int(_REFRESH_LIFETIME),
+        "refresh_token": accounts.issue(CDSE, "refresh", user, _REFRESH_LIFETIME, session),
+        "token_type": "Bearer",
+        "not-before-policy": 0,
+        "session_state": session,
+        "scope": "AUDIENCE_PUBLIC openid email profile ondemand_processing user-context",
+    }
+    return json_reply(200, answer, {"Cache-Control": "no-store"})
+
+
+class _Catalogue:
+    """The products and their searches."""
+
+    def __init__(self, world: World) -> None:
+        self._products = {orbit.id: (orbit, _fields(orbit)) for orbit in world.catalogue.orbits.values()}
+
+    def answer(self, request: Request) -> Reply:
+        """Answer for the catalogue's host."""
+        if request.path == "/odata/v1/Products":
+            try:
+                return self._search(request.parameters)
+            except BadFilter as error:
+                return json_reply(400, {"detail": f"Invalid query: {error}"})
+        match = _PRODUCT.match(request.path)
+        if match is None:
+            return json_reply(404, {"detail": "Not Found"})
+        found = self._products.get(match[1])
+        if found is None:
+            return json_reply(404, {"detail": "Product not found in catalogue"})
+        if match[2]:
+            return redirect(301, f"https://{DOWNLOAD}{request.target}")
+        return json_reply(200, {"@odata.context": "$metadata#Products/$entity", **_record(found[0], ())})
+
+    def _search(self, parameters: list[tuple[str, str]]) -> Reply:
+        asked = dict(parameters)
+        for name in asked:
+            if name not in _PARAMETERS:
+                raise BadFilter(f"unknown parameter {name}")
+        top, skip = _number(asked, "$top", 20, 1, 1000), _number(asked, "$skip", 0, 0, 10_000)
+        if isinstance(top, Reply):
+            return top
+        if isinstance(skip, Reply):
+            return skip
+        expansions = tuple(value for name, value in parameters if name == "$expand")
+        if any(value not in _EXPANSIONS for value in expansions):
+            raise BadFilter(f"$expand is one of {', '.join(_EXPANSIONS)}")
+        test = parse(asked["$filter"], _PATHS) if asked.get("$filter") else lambda _: True
+        found = [(orbit, fields) for orbit, fields in self._products.values() if test(fields)]
+        # Without an order the real catalogue gives none; by id looks random and is the same each time.
+        found.sort(key=lambda item: item[0].id)
+        if "$orderby" in asked:
+            path, _, direction = asked["$orderby"].partition(" ")
+            if path not in _ORDERS or direction not in ("", "asc", "desc"):
+                raise BadFilter(f"cannot order by {asked['$orderby']!r}")
+            found.sort(key=lambda item: item[1][path], reverse=direction == "desc")
+        page = found[skip : skip + top]
+        suffix = f"({','.join(f'{name}()' for name in expansions)})" if expansions else ""
+        answer: dict[str, Any] = {"@odata.context": f"$metadata#Products{suffix}"}
+        if asked.get("$count", "").lower() == "true":
+            answer["@odata.count"] = len(found)
+        answer["value"] = [_select(_record(orbit, expansions), asked.get("$select")) for orbit, _ in page]
+        if len(page) == top:
+            # As recorded: a full page has a next one, even when that is empty.
+            following = [pair for pair in parameters if pair[0] != "$skip"] + [("$skip", str(skip + top))]
+            answer["@odata.nextLink"] = f"https://{CATALOGUE}/odata/v1/Products?{urlencode(following)}"
+        return json_reply(200, answer)
+
+
+class _Downloads:
+    """The download hosts; both share the account's four connections."""
+
+    def __init__(self, world: World) -> None:
+        self._accounts = world.accounts
+        self._orbits = {orbit.id: orbit for orbit in world.catalogue.orbits.values()}
+        self._busy: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def answer(self, request: Request) -> Reply:
+        """Answer for a download host."""
+        match = _PRODUCT.match(request.path)
+        if match is None or not match[2]:
+            return json_reply(400, {"code": "DAT-ZIP-104", "message": "Malformed OData request path"})
+        token = self._accounts.find(CDSE, "access", request.bearer)
+        if token is None:
+            return json_reply(401, {"code": "DAT-ZIP-604", "message": "Token not found"})
+        if self._accounts.alive(CDSE, "access", request.bearer) is None:
+            return json_reply(401, {"code": "DAT-ZIP-109", "message": "Token expired"})
+        if not _is_uuid(match[1]):
+            return json_reply(422, {"code": "DAT-ZIP-111", "message": f"Invalid product id {match[1]}"})
+        orbit = self._orbits.get(match[1])
+        if orbit is None:
+            return json_reply(404, {"detail": "Product not found in catalogue"})
+        if not self._enter(token.user):
+            message = f"Max session number {MOST_AT_ONCE} exceeded."
+            return json_reply(429, {"code": "DAT-ZIP-100", "message": message})
+        try:
+            reply = serve(request, orbit.content)
+        except BaseException:
+            self._leave(token.user)
+            raise
+        if reply.status in (200, 206):
+            # As recorded: it says zip, and is the file itself.
+            reply.replace_header("Content-Type", "application/zip")
+            reply.headers.append(("Content-Disposition", f"attachment; filename={orbit.name.name}"))
+        reply.finished = lambda: self._leave(token.user)
+        return reply
+
+    def _enter(self, user: str) -> bool:
+        with self._lock:
+            if self._busy[user] >= MOST_AT_ONCE:
+                return False
+            self._busy[user] += 1
+            return True
+
+    def _leave(self, user: str) -> None:
+        with self._lock:
+            self._busy[user] -= 1
+
+
+def _number(asked: Mapping[str, str], name: str, default: int, least: int, most: int) -> int | Reply:
+    text = asked.get(name, str(default))
+    if re.fullmatch(r"\d+", text) and least <= int(text) <= most:
+        return int(text)
+    message = f"Input should be a whole number from {least} to {most}"
+    return json_reply(422, {"detail": [{"loc": ["query", name], "msg": message, "type": "value_error"}]})
+
+
+def _select(record: dict[str, Any], names: str | None) -> dict[str, Any]:
+    if not names:
+        return record
+    wanted = {name.strip() for name in names.split(",")}
+    return {key: value for key, value in record.items() if key in wanted}
+
+
+def _is_uuid(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
+
+
+def _stamps(orbit: OrbitFile) -> dict[str, str]:
+    name = orbit.name
+    made = f"{name.created:%Y-%m-%dT%H:%M:%S}.000000Z"
+    own = {
+        "OriginDate": made,
+        "PublicationDate": made,
+        "ModificationDate": made,
+        "ContentDate/Start": f"{name.start:%Y-%m-%dT%H:%M:%S}.000000Z",
+        "ContentDate/End": f"{name.stop:%Y-%m-%dT%H:%M:%S}.000000Z",
+    }
+    if orbit.product is not None:
+        own |= {key: orbit.product[key] for key in ("OriginDate", "PublicationDate", "ModificationDate")}
+        own |= {f"ContentDate/{end}": orbit.product["ContentDate"][end] for end in ("Start", "End")}
+    return own
+
+
+def _attributes(orbit: OrbitFile) -> list[dict[str, str]]:
+    stamps = _stamps(orbit)
+    values = [
+        ("String", "origin", "ESA"),
+        ("DateTimeOffset", "processingDate", stamps["OriginDate"]),
+        ("String", "platformShortName", "SENTINEL-1"),
+        ("String", "instrumentShortName", "AUX"),
+        ("String", "platformSerialIdentifier", orbit.name.mission[2]),
+        ("String", "productType", orbit.name.kind),
+        ("DateTimeOffset", "beginningDateTime", stamps["ContentDate/Start"]),
+        ("DateTimeOffset", "endingDateTime", stamps["ContentDate/End"]),
+    ]
+    return [
+        {"@odata.type": f"#OData.CSC.{kind}Attribute", "Name": name, "Value": value, "ValueType": kind}
+        for kind, name, value in values
+    ]
+
+
+def _fields(orbit: OrbitFile) -> dict[str, Any]:
+    """What filters test; sizes are asked of the content only if a filter names them."""
+    stamps = _stamps(orbit)
+    return _Fields(
+        orbit,
+        {
+            **{path: parse_time(text) for path, text in stamps.items()},
+            "Id": orbit.id,
+            "Name": orbit.name.name,
+            "Collection/Name": "SENTINEL-1",
+            "Online": True,
+            "ContentType": "application/octet-stream",
+            "S3Path": _s3_path(orbit),
+        },
+    )
+
+
+class _Fields(dict[str, Any]):
+    """Fields of which the costly ones are made when asked for."""
+
+    def __init__(self, orbit: OrbitFile, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._orbit = orbit
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a path."""
+        if key == "ContentLength":
+            return self._orbit.content.size
+        if key == "Attributes":
+            return _attributes(self._orbit)
+        return super().get(key, default)
+
+
+def _s3_path(orbit: OrbitFile) -> str:
+    name = orbit.name
+    return f"/eodata/Sentinel-1/AUX/{name.kind}/{name.start:%Y/%m/%d}/{name.name}"
+
+
+def _record(orbit: OrbitFile, expansions: tuple[str, ...]) -> dict[str, Any]:
+    stamps = _stamps(orbit)
+    record = {
+        "@odata.mediaContentType": "application/octet-stream",
+        "Id": orbit.id,
+        "Name": orbit.name.name,
+        "ContentType": "application/octet-stream",
+        "OriginDate": stamps["OriginDate"],
+        "PublicationDate": stamps["PublicationDate"],
+        "ModificationDate": stamps["ModificationDate"],
+        "Online": True,
+        "EvictionDate": "9999-12-31T23:59:59.999999Z",
+        "S3Path": _s3_path(orbit),
+        "ContentDate": {"Start": stamps["ContentDate/Start"], "End": stamps["ContentDate/End"]},
+        "Footprint": None,
+        "GeoFootprint": None,
+        **(orbit.product or {}),
+        "ContentLength": orbit.content.size,
+        "Checksum": _checksums(orbit, stamps["ModificationDate"]),
+    }
+    for name in expansions:
+        record[name] = _attributes(orbit) if name == "Attributes" else []
+    return record
+
+
+def _checksums(orbit: OrbitFile, date: str) -> list[dict[str, str]]:
+    sums = [{"Value": orbit.content.md5, "Algorithm": "MD5", "ChecksumDate": date}]
+    try:
+        from blake3 import blake3
+    except ImportError:
+        # Only MD5 then; a wrong BLAKE3 would be worse than none.
+        return sums
+    digest = blake3(orbit.content.read(0, orbit.content.size)).hexdigest()
+    return [*sums, {"Value": digest, "Algorithm": "BLAKE3", "ChecksumDate": date}]

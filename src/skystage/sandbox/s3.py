@@ -1,0 +1,164 @@
+"""Public buckets: ASF's mirror of the Sentinel-1 orbit files, by every name that S3 gives it.
+
+Listings in both versions (``ListObjects``, ``ListObjectsV2``), 1000 keys a page; GET and HEAD
+of objects with ranges. Nothing is signed and nothing can be written.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from bisect import bisect_right
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
+from skystage.sandbox.catalogue import Catalogue, OrbitFile
+from skystage.sandbox.messages import Reply, Request, Service, text_reply
+from skystage.sandbox.ranges import serve
+from skystage.sandbox.world import World
+
+ORBITS = "s1-orbits"
+REGION = "us-west-2"
+_MOST_KEYS = 1000
+_OWNER = "<Owner><ID>" + "0" * 64 + "</ID><DisplayName>sandbox</DisplayName></Owner>"
+_HEADERS = [("Server", "AmazonS3"), ("x-amz-bucket-region", REGION)]
+
+
+def hosts(world: World) -> dict[str, Service]:
+    """The bucket's own hosts, and those with the bucket in the path."""
+    bucket = _Bucket(world.catalogue)
+    direct, by_path = bucket.answer, bucket.answer_by_path
+    return {
+        f"{ORBITS}.s3.amazonaws.com": direct,
+        f"{ORBITS}.s3.{REGION}.amazonaws.com": direct,
+        "s3.amazonaws.com": by_path,
+        f"s3.{REGION}.amazonaws.com": by_path,
+    }
+
+
+class _Bucket:
+    """The bucket of the orbit files."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._orbits = catalogue.orbits
+        self._keys = sorted(catalogue.orbits)
+
+    def answer_by_path(self, request: Request) -> Reply:
+        """Answer where the first part of the path is the bucket."""
+        bucket, _, key = request.path.lstrip("/").partition("/")
+        if bucket != ORBITS:
+            return _error(404, "NoSuchBucket", "The specified bucket does not exist", bucket)
+        return self._answer(request, key)
+
+    def answer(self, request: Request) -> Reply:
+        """Answer where the host is the bucket."""
+        return self._answer(request, request.path[1:])
+
+    def _answer(self, request: Request, key: str) -> Reply:
+        if request.method not in ("GET", "HEAD"):
+            return _error(403, "AccessDenied", "Access Denied", key)
+        if not key:
+            return Reply(200, _HEADERS) if request.method == "HEAD" else self._list(dict(request.parameters))
+        orbit = self._orbits.get(key)
+        if orbit is None:
+            return _error(404, "NoSuchKey", "The specified key does not exist.", key)
+        return serve(request, orbit.content, _HEADERS)
+
+    def _list(self, asked: dict[str, str]) -> Reply:
+        if "location" in asked:
+            body = f"<LocationConstraint {_NAMESPACE}>{REGION}</LocationConstraint>"
+            return text_reply(200, _DECLARATION + body, "application/xml")
+        second = asked.get("list-type") == "2"
+        try:
+            most = min(int(asked.get("max-keys", _MOST_KEYS)), _MOST_KEYS)
+        except ValueError:
+            return _error(400, "InvalidArgument", "Provided max-keys not an integer", "")
+        prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
+        after = _after(asked) if second else asked.get("marker", "")
+        keys, groups, last, more = self._page(prefix, delimiter, after, most)
+        code = (lambda text: quote(text, safe="/")) if asked.get("encoding-type") == "url" else escape
+        fields = [("Name", ORBITS), ("Prefix", code(prefix))]
+        if second:
+            fields += [("StartAfter", code(asked["start-after"]))] if "start-after" in asked else []
+            token = asked.get("continuation-token")
+            fields += [("ContinuationToken", escape(token))] if token else []
+            fields += [("NextContinuationToken", base64.b64encode(last.encode()).decode())] if more else []
+            fields.append(("KeyCount", str(len(keys) + len(groups))))
+        else:
+            fields.append(("Marker", code(after)))
+            # Only with a delimiter does S3 name the next marker; else it is the last key.
+            fields += [("NextMarker", code(last))] if more and delimiter else []
+        fields.append(("MaxKeys", str(most)))
+        fields += [("Delimiter", code(delimiter))] if delimiter else []
+        fields += [("EncodingType", "url")] if "encoding-type" in asked else []
+        fields.append(("IsTruncated", "true" if more else "false"))
+        body = "".join(f"<{name}>{value}</{name}>" for name, value in fields)
+        body += "".join(_entry(self._orbits[key], code(key), owner=not second) for key in keys)
+        body += "".join(
+            f"<CommonPrefixes><Prefix>{code(group)}</Prefix></CommonPrefixes>" for group in groups
+        )
+        text = f"{_DECLARATION}<ListBucketResult {_NAMESPACE}>{body}</ListBucketResult>"
+        return text_reply(200, text, "application/xml", dict(_HEADERS))
+
+    def _page(
+        self, prefix: str, delimiter: str, after: str, most: int
+    ) -> tuple[list[str], list[str], str, bool]:
+        """Keys, common prefixes, the last of both, and whether there are more."""
+        keys: list[str] = []
+        groups: list[str] = []
+        last = after
+        for key in self._keys[bisect_right(self._keys, after) :]:
+            if not key.startswith(prefix):
+                continue
+            head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
+            group = prefix + head + found if found else ""
+            if group and (group in groups or (after and after.startswith(group))):
+                continue
+            if len(keys) + len(groups) >= most:
+                return keys, groups, last, True
+            if group:
+                groups.append(group)
+            else:
+                keys.append(key)
+            last = group or key
+        return keys, groups, last, False
+
+
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
+_NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+_ETAG = re.compile(r"<ETag>[^<]*</ETag>")
+_SIZE = re.compile(r"<Size>[^<]*</Size>")
+_OWNER_FIELD = re.compile(r"<Owner>.*?</Owner>", re.DOTALL)
+_KEY_FIELD = re.compile(r"<Key>[^<]*</Key>")
+
+
+def _entry(orbit: OrbitFile, key: str, *, owner: bool) -> str:
+    etag = f"<ETag>&quot;{orbit.content.md5}&quot;</ETag>"
+    size = f"<Size>{orbit.content.size}</Size>"
+    if orbit.listing is None:
+        modified = f"<LastModified>{orbit.modified}</LastModified>"
+        by = _OWNER if owner else ""
+        return (
+            f"<Contents><Key>{key}</Key>{modified}{etag}{size}{by}"
+            "<StorageClass>INTELLIGENT_TIERING</StorageClass></Contents>"
+        )
+    text = _KEY_FIELD.sub(f"<Key>{key}</Key>", _SIZE.sub(size, _ETAG.sub(etag, orbit.listing)))
+    return text if owner else _OWNER_FIELD.sub("", text)
+
+
+def _after(asked: dict[str, str]) -> str:
+    token = asked.get("continuation-token")
+    if not token:
+        return asked.get("start-after", "")
+    try:
+        return base64.b64decode(token, validate=True).decode()
+    except ValueError:
+        return ""
+
+
+def _error(status: int, code: str, message: str, resource: str) -> Reply:
+    text = (
+        f"{_DECLARATION}<Error><Code>{code}</Code><Message>{message}</Message>"
+        f"<Key>{escape(resource)}</Key><RequestId>SANDBOX</RequestId></Error>"
+    )
+    return text_reply(status, text, "application/xml", dict(_HEADERS))

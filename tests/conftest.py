@@ -1,0 +1,125 @@
+"""What the tests share: no network but loopback, state of their own, and the archives in a box."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from skystage import archives, retry
+from skystage.limits import HostLimit, Limits
+from skystage.model import Asset, Granule, Query
+from skystage.sandbox import Sandbox
+from skystage.store import Store
+from skystage.transport import Access
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDINGS = Path(os.environ.get("SKYSTAGE_RECORDINGS", ROOT.parent / "shared" / "recordings"))
+
+
+def _stay_at_home(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "socket.connect":
+        address = arguments[1]
+        if isinstance(address, tuple) and not str(address[0]).startswith(("127.", "::1", "localhost")):
+            raise RuntimeError(f"a test reached for the network: {address}")
+
+
+sys.addaudithook(_stay_at_home)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    if not (RECORDINGS / "earth").is_dir():
+        pytest.skip("the recorded catalogue is not on this machine (SKYSTAGE_RECORDINGS)")
+    return RECORDINGS
+
+
+@pytest.fixture(autouse=True)
+def state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SKYSTAGE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("SKYSTAGE_CONFIG", str(tmp_path / "no-config.yaml"))
+    monkeypatch.delenv("SKYSTAGE_RECORDINGS", raising=False)
+
+
+def _enter(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in box.environ.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def open_box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sandbox]]:
+    """Open a sandbox with options of the test's own, and lead this process into it."""
+    boxes: list[Sandbox] = []
+
+    def enter(**options: object) -> Sandbox:
+        box = Sandbox(**options)
+        box.__enter__()
+        boxes.append(box)
+        _enter(box, monkeypatch)
+        return box
+
+    yield enter
+    for box in boxes:
+        box.__exit__(None, None, None)
+
+
+@pytest.fixture
+def box(open_box: Callable[..., Sandbox]) -> Sandbox:
+    """The sandbox with its built-in catalogue; this process and its children see the archives in it."""
+    return open_box()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses between tries are short, so that a test of five tries does not take a minute."""
+    monkeypatch.setattr(retry, "FIRST", 0.01)
+
+
+@pytest.fixture
+def access() -> Iterator[Access]:
+    made = Access()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def limited() -> Iterator[Callable[..., Access]]:
+    """An access with limits of the test's own: ``limited({"host": 4})``."""
+    made: list[Access] = []
+
+    def limit(connections: dict[str, int]) -> Access:
+        hosts = {host: HostLimit(connections=count) for host, count in connections.items()}
+        made.append(Access(limits=Limits(hosts)))
+        return made[-1]
+
+    yield limit
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def slcs(box: Sandbox, access: Access) -> list[Granule]:
+    """The built-in Sentinel-1 SLCs of path 35, as the archive gives them."""
+    query = Query(archive="asf", criteria={"relative_orbit": [35], "processing_level": ["SLC"]})
+    found = sorted(archives.get("asf").search(query, access), key=lambda granule: granule.id)
+    box.clear()
+    return found
+
+
+@pytest.fixture
+def slc(slcs: list[Granule]) -> Asset:
+    """One zip."""
+    asset = slcs[0].asset("data")
+    assert asset is not None
+    return asset

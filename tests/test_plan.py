@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skystage import plan as plans
+from skystage.errors import PlanError
+from skystage.model import Asset, Companion, Dropped, Granule, Query, Source, Unresolved, from_iso
+from skystage.plan import Plan
+
+SHARED = Asset(
+    key="orbit", path="orbits/AUX_POEORB/x/x.EOF", size=1000, sources=(Source(href="https://o/x"),)
+)
+
+
+def granule(name: str, *, md5: str = "aa", **fields) -> Granule:
+    data = Asset(key="data", path=f"asf/C/{name}/{name}.zip", size=10, checksums={"md5": md5})
+    return Granule(archive="asf", collection="C", id=name, native_id=name, assets=(data, SHARED), **fields)
+
+
+def write(path, granules, **fields) -> Plan:
+    return plans.write(
+        path, query=Query(archive="asf"), granules=granules, **{"hits": 9, "received": 9, **fields}
+    )
+
+
+def body(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()[1:]]
+
+
+def test_lines_are_granules_then_companions_then_dropped_each_sorted(tmp_path):
+    path = tmp_path / "plan.ndjson"
+    write(
+        path,
+        [granule("b"), granule("a")],
+        companions=[Companion(id="dem")],
+        dropped=[Dropped(id="z", reason="months"), Dropped(id="c", reason="area")],
+    )
+    assert [line["id"] for line in body(path)] == ["a", "b", "dem", "c", "z"]
+
+
+def test_a_plan_reads_what_was_written(tmp_path):
+    lacking = replace(granule("b"), unresolved=(Unresolved(key="orbit", reason="none"),))
+    made = write(tmp_path / "p", [granule("a"), lacking], dropped=[Dropped(id="z", reason="area")])
+    assert list(made.granules()) == [granule("a"), lacking]
+    assert list(made.dropped()) == [Dropped(id="z", reason="area")]
+    assert list(made.unresolved()) == [("b", Unresolved(key="orbit", reason="none"))]
+
+
+def test_totals_count_shared_assets_once(tmp_path):
+    unsized = replace(granule("c"), assets=(Asset(key="data", path="asf/C/c/c.zip"),))
+    totals = write(tmp_path / "p", [granule("a"), granule("b"), unsized]).header.totals
+    assert (totals.granules, totals.assets, totals.bytes, totals.unsized) == (3, 4, 1020, 1)
+
+
+def test_totals_count_the_dropped_by_reason(tmp_path):
+    dropped = [
+        Dropped(id="x", reason="months"),
+        Dropped(id="y", reason="months"),
+        Dropped(id="z", reason="area"),
+    ]
+    assert write(tmp_path / "p", [], dropped=dropped).header.totals.dropped == {"area": 1, "months": 2}
+
+
+def test_the_same_plan_is_the_same_bytes_whatever_the_order_of_its_granules(tmp_path):
+    one = write(tmp_path / "one", [granule("a"), granule("b")])
+    other = write(tmp_path / "other", [granule("b"), granule("a")])
+    assert one.header.digest == other.header.digest
+    assert body(tmp_path / "one") == body(tmp_path / "other")
+
+
+def test_a_plan_that_was_changed_by_hand_is_found_out(tmp_path):
+    path = tmp_path / "p"
+    write(path, [granule("a")]).check()
+    path.write_text(path.read_text().replace('"size":10', '"size":11'))
+    with pytest.raises(PlanError, match="was changed"):
+        Plan(path).check()
+
+
+@given(
+    count=st.integers(0, 40),
+    batches=st.integers(1, 50),
+    lengths=st.lists(st.integers(1, 300), min_size=40, max_size=40),
+)
+def test_batches_are_contiguous_disjoint_and_together_the_whole(tmp_path_factory, count, batches, lengths):
+    path = tmp_path_factory.mktemp("plans") / "p"
+    granules = [
+        replace(
+            granule(f"g{n:03}"), stack="x" * lengths[n], assets=(Asset(key="data", path=f"a/c/g{n:03}/f"),)
+        )
+        for n in range(count)
+    ]
+    made = write(path, granules, dropped=[Dropped(id=f"d{n}", reason="area") for n in range(60)])
+    parts = [[asset.path for asset in made.assets((number, batches))] for number in range(1, batches + 1)]
+    assert [name for part in parts for name in part] == [one.assets[0].path for one in granules]
+
+
+def test_an_asset_that_granules_share_is_once_in_a_batch(tmp_path):
+    made = write(tmp_path / "p", [granule("a"), granule("b")])
+    assert [asset.path for asset in made.assets()].count(SHARED.path) == 1
+
+
+@pytest.mark.parametrize("batch", [(0, 3), (4, 3)])
+def test_a_batch_that_does_not_exist_is_refused(tmp_path, batch):
+    made = write(tmp_path / "p", [granule("a")])
+    with pytest.raises(PlanError, match="no such batch"):
+        list(made.assets(batch))
+
+
+@pytest.mark.parametrize("content", ["", "no json", "{}", '{"kind":"plan","format":99}', "[]", '"text"'])
+def test_a_file_that_is_no_plan_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "p"
+    path.write_text(content)
+    with pytest.raises(PlanError, match="not a plan of format 1"):
+        Plan(path)
+
+
+def test_a_plan_that_is_not_there_is_refused_with_the_way_to_make_it(tmp_path):
+    with pytest.raises(PlanError, match="skystage plan"):
+        Plan(tmp_path / "none")
+
+
+def test_a_line_that_is_cut_is_refused(tmp_path):
+    path = tmp_path / "p"
+    write(path, [granule("a")])
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(PlanError, match="not JSON"):
+        list(Plan(path).granules())
+
+
+def test_an_empty_plan_is_a_result(tmp_path):
+    made = write(tmp_path / "p", [])
+    assert list(made.granules()) == []
+    assert list(made.assets((1, 3))) == []
+
+
+def test_nothing_is_left_beside_a_plan(tmp_path):
+    write(tmp_path / "p", [granule("a")])
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_a_difference_names_new_gone_and_reprocessed(tmp_path):
+    when = from_iso("2020-01-01T00:00:00")
+    old = write(
+        tmp_path / "old",
+        [granule("same"), granule("changed"), granule("left"), granule("S_1111", stack="s", start=when)],
+    )
+    new = write(
+        tmp_path / "new",
+        [
+            granule("same"),
+            granule("changed", md5="bb"),
+            granule("come"),
+            granule("S_2222", stack="s", start=when),
+        ],
+    )
+    found = plans.diff(old, new)
+    assert (found.new, found.gone, found.reprocessed) == (["come"], ["left"], ["S_2222", "changed"])
+    assert found
+    assert not plans.diff(old, old)

@@ -1,0 +1,211 @@
+"""Rules of RFC 9110 that decide what a response means for a part file; one test a rule."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skystage import errors
+from skystage.resume import (
+    Append,
+    Discard,
+    Done,
+    Fail,
+    Head,
+    Part,
+    Restart,
+    decide,
+    failure,
+    request_headers,
+    retry_after,
+    usable,
+)
+
+PART = Part(size=400, validator='"v1"', origin="https://a/x", total=1000)
+
+
+def answer(status: int, /, excerpt: str = "", **headers: str) -> Head:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Head(status=status, headers=named, excerpt=excerpt)
+
+
+def partial(
+    first: int = 400, last: int = 999, total: int = 1000, etag: str = '"v1"', length: int | None = None
+) -> Head:
+    length = last - first + 1 if length is None else length
+    return answer(206, content_range=f"bytes {first}-{last}/{total}", etag=etag, content_length=str(length))
+
+
+def decided(part: Part, head: Head, *, proved: bool = True) -> object:
+    return decide(part, head, name="x", proved=proved)
+
+
+def test_a_request_without_a_part_asks_for_the_whole_file_uncompressed():
+    assert request_headers(Part()) == {"Accept-Encoding": "identity"}
+
+
+def test_a_request_with_a_part_asks_for_the_rest_if_the_file_is_unchanged():
+    assert request_headers(PART) == {
+        "Accept-Encoding": "identity",
+        "Range": "bytes=400-",
+        "If-Range": '"v1"',
+    }
+
+
+def test_a_part_without_validator_is_asked_for_without_if_range():
+    assert "If-Range" not in request_headers(Part(size=4))
+
+
+def test_the_rest_that_was_asked_for_is_appended():
+    assert decided(PART, partial()) == Append(1000)
+
+
+def test_a_full_answer_to_a_range_restarts():
+    assert decided(PART, answer(200, content_length="1000")) == Restart(1000)
+
+
+def test_a_full_answer_without_length_restarts_with_unknown_length():
+    assert decided(Part(), answer(200)) == Restart(None)
+    assert decided(Part(), answer(200, content_length="many")) == Restart(None)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        partial(first=0, last=999),
+        partial(first=401),
+        partial(last=500),
+        partial(length=7),
+        answer(206, content_length="600"),
+        answer(206, content_range="bytes 400-999/*"),
+        answer(206, content_range="items 1-2/3"),
+    ],
+    ids=["from 0", "one later", "not to the end", "lengths differ", "no range", "no total", "no bytes"],
+)
+def test_a_partial_answer_that_is_not_what_was_asked_is_refused(head):
+    result = decided(PART, head)
+    assert isinstance(result, Fail)
+    assert isinstance(result.error, errors.WrongBody)
+
+
+def test_a_partial_answer_that_nobody_asked_for_is_refused():
+    assert isinstance(decided(Part(), partial(first=0)), Fail)
+
+
+def test_a_partial_answer_of_another_version_discards_the_part():
+    assert decided(PART, partial(etag='"v2"')) == Discard()
+
+
+def test_a_partial_answer_of_another_length_discards_the_part():
+    assert decided(PART, partial(last=1999, total=2000)) == Discard()
+
+
+def test_without_a_checksum_a_partial_answer_needs_a_validator():
+    head = answer(206, content_range="bytes 400-999/1000", content_length="600")
+    assert decided(PART, head, proved=False) == Discard()
+    assert decided(PART, head, proved=True) == Append(1000)
+
+
+def test_a_partial_answer_without_content_length_is_appended():
+    assert decided(PART, answer(206, content_range="bytes 400-999/1000", etag='"v1"')) == Append(1000)
+
+
+def test_a_part_of_unknown_total_is_continued():
+    assert decided(Part(size=400, validator='"v1"'), partial()) == Append(1000)
+
+
+def test_a_part_as_long_as_the_file_is_done_if_a_checksum_will_prove_it():
+    whole = Part(size=1000, validator='"v1"', total=1000)
+    head = answer(416, content_range="bytes */1000")
+    assert decided(whole, head, proved=True) == Done()
+    assert decided(whole, head, proved=False) == Discard()
+
+
+def test_a_part_longer_than_the_file_is_discarded():
+    assert decided(PART, answer(416, content_range="bytes */300")) == Discard()
+    assert decided(PART, answer(416)) == Discard()
+
+
+def test_416_without_a_part_is_an_error():
+    result = decided(Part(), answer(416))
+    assert isinstance(result, Fail)
+    assert isinstance(result.error, errors.RangeNotSatisfiable)
+
+
+def test_a_compressed_body_is_refused():
+    assert isinstance(decided(Part(), answer(200, content_encoding="gzip")), Fail)
+    assert decided(Part(), answer(200, content_encoding="identity")) == Restart(None)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "transient"),
+    [
+        (302, errors.Refused, False),
+        (400, errors.Refused, False),
+        (401, errors.Unauthorized, False),
+        (403, errors.Forbidden, False),
+        (404, errors.NotFound, False),
+        (410, errors.NotFound, False),
+        (416, errors.RangeNotSatisfiable, False),
+        (429, errors.Throttled, True),
+        (500, errors.ServerFault, True),
+        (503, errors.ServerFault, True),
+    ],
+)
+def test_each_status_is_its_own_error(status, error, transient):
+    found = failure(answer(status, excerpt="said"), "x")
+    assert type(found) is error
+    assert found.transient is transient
+    assert str(status) in str(found)
+
+
+def test_licence_terms_are_told_apart_from_other_refusals_with_the_page_to_visit():
+    body = '{"status_code":403,"error_description":"EULA Acceptance Failure","resolution_url":"https://urs/approve"}'
+    found = failure(answer(403, excerpt=body), "x")
+    assert isinstance(found, errors.TermsNotAccepted)
+    assert "https://urs/approve" in found.hint
+    assert isinstance(failure(answer(403, excerpt="accept the EULA"), "x"), errors.TermsNotAccepted)
+    assert type(failure(answer(403, excerpt='["no object"]'), "x")) is errors.Forbidden
+    assert type(failure(answer(403, excerpt='{"resolution_url": 7}'), "x")) is errors.Forbidden
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("", None), ("120", 120.0), ("Thu, 01 Jan 1970 00:00:30 GMT", 20.0), ("soon", None)],
+)
+def test_retry_after_is_a_number_or_a_date(text, seconds):
+    assert retry_after(answer(429, retry_after=text), now=10.0) == seconds
+
+
+def test_retry_after_in_the_past_is_now():
+    assert retry_after(answer(429, retry_after="Thu, 01 Jan 1970 00:00:30 GMT"), now=100.0) == 0.0
+    assert retry_after(answer(429, retry_after="Thu, 01 Jan 1970 00:00:30 GMT")) == 0.0
+
+
+def test_a_weak_etag_is_no_validator_and_neither_is_the_date_beside_it():
+    assert answer(200, etag='W/"v"', last_modified="yesterday").validator == ""
+    assert answer(200, last_modified="yesterday").validator == "yesterday"
+    assert answer(200, etag='"v"').validator == '"v"'
+
+
+def test_a_part_is_continued_from_a_mirror_only_if_a_checksum_proves_the_whole():
+    assert usable(PART, "https://b/x", proved=True)
+    assert not usable(PART, "https://b/x", proved=False)
+    assert usable(PART, "https://a/x", proved=False)
+    assert not usable(Part(size=4, origin="https://a/x"), "https://a/x", proved=False)
+    assert not usable(Part(), "https://a/x", proved=True)
+
+
+@given(
+    size=st.integers(1, 50),
+    first=st.integers(0, 50),
+    last=st.integers(0, 60),
+    total=st.integers(1, 60),
+    etag=st.sampled_from(['"v1"', '"v2"', ""]),
+)
+def test_bytes_are_only_appended_where_they_belong(size, first, last, total, etag):
+    part = Part(size=size, validator='"v1"', total=50)
+    result = decided(part, partial(first, last, total, etag), proved=False)
+    if isinstance(result, Append):
+        assert (first, last, total, etag) == (size, 49, 50, '"v1"')
