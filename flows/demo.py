@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
 import shutil
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 
 from rich.console import Console
@@ -40,10 +41,7 @@ def main() -> int:
     log.unlink(missing_ok=True)
     with Sandbox(log=log) as box:
         environment = box.environment(_environment())
-        SAY.print("[bold]1[/] plan the query of config/config.yaml")
-        plan = RUN / "plan.ndjson"
-        _run([_tool("skystage"), "plan", "-", "-o", str(plan)], environment, stdin=_query())
-        SAY.print("[bold]2[/] stage it with Snakemake and with Prefect, side by side")
+        SAY.print("staging the query of config/config.yaml, with Snakemake and with Prefect")
         flow = _start("prefect", [sys.executable, str(ROOT / "flows" / "stage.py"), str(CONFIG)], environment)
         workflow = _start("snakemake", _snakemake(), environment)
         failed = [name for name, process in (("snakemake", workflow), ("prefect", flow)) if _end(process)]
@@ -52,15 +50,21 @@ def main() -> int:
                 SAY.print((RUN / f"{name}.log").read_text()[-4000:], markup=False)
             SAY.print(f"[red]{' and '.join(failed)} failed[/]; the logs are in demo-run/")
             return 1
-    manifests = {name: RUN / name / "results" / "items.json" for name in ("snakemake", "prefect")}
-    texts = {name: TIMES.sub('"created":""', path.read_text()) for name, path in manifests.items()}
-    same = texts["snakemake"] == texts["prefect"]
-    _show(plan, Store(RUN / "snakemake" / "results" / "store"))
-    for name, path in manifests.items():
-        SAY.print(f"{name:<10} {path.relative_to(ROOT)}")
-    seconds = time.monotonic() - begun
-    SAY.print(f"manifests {'equal' if same else '[red]DIFFER[/]'} apart from times; {seconds:.0f} s")
-    return 0 if same else 1
+    results = {name: RUN / name / "results" for name in ("snakemake", "prefect")}
+    plans = {name: Plan(path / "plan.ndjson") for name, path in results.items()}
+    manifests = {
+        name: TIMES.sub('"created":""', (path / "items.json").read_text()) for name, path in results.items()
+    }
+    _show(plans["snakemake"], Store(results["snakemake"] / "store"))
+    same_plan = plans["snakemake"].header.digest == plans["prefect"].header.digest
+    same = manifests["snakemake"] == manifests["prefect"]
+    digest = plans["snakemake"].header.digest
+    SAY.print(f"plans      {'equal' if same_plan else '[red]DIFFER[/]'}: {digest[:16]}...")
+    SAY.print(f"manifests  {'equal' if same else '[red]DIFFER[/]'} apart from times:")
+    for path in results.values():
+        SAY.print(f"           {(path / 'items.json').relative_to(ROOT)}")
+    SAY.print(f"requests   {_count(log):,}, all answered by the sandbox; {time.monotonic() - begun:.0f} s")
+    return 0 if same and same_plan else 1
 
 
 def _environment() -> dict[str, str]:
@@ -79,10 +83,9 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _query() -> str:
-    import yaml
-
-    return json.dumps(yaml.safe_load(CONFIG.read_text())["query"], default=str)
+def _count(log: Path) -> int:
+    with log.open() as lines:
+        return sum(1 for _ in lines)
 
 
 def _tool(name: str) -> str:
@@ -96,10 +99,6 @@ def _snakemake() -> list[str]:
     ]
 
 
-def _run(command: list[str], environment: dict[str, str], *, stdin: str) -> None:
-    subprocess.run(command, env=environment, cwd=RUN, input=stdin, text=True, check=True)  # noqa: S603
-
-
 def _start(name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     with (RUN / f"{name}.log").open("wb") as log:
         # A process group of its own: Prefect's short-lived server must not outlive the run.
@@ -110,21 +109,24 @@ def _start(name: str, command: list[str], environment: dict[str, str]) -> subpro
 
 def _end(process: subprocess.Popen[bytes]) -> int:
     code = process.wait()
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
     return code
 
 
-def _show(plan: Path, store: Store) -> None:
-    table = Table("granule", "asset", "bytes", "verified by", "where", title="staged")
-    for granule in Plan(plan).granules():
-        for asset in granule.assets:
-            receipt = store.receipt(asset)
-            if receipt is not None:
-                where = str(store.path(asset).relative_to(ROOT))
-                table.add_row(granule.id[:32], asset.key, f"{receipt.size:,}", receipt.verified, where[:60])
+def _show(plan: Plan, store: Store) -> None:
+    """One row for each folder, kind of asset and way of verifying."""
+    rows: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for asset in plan.assets():
+        receipt = store.receipt(asset)
+        if receipt is not None:
+            folder = "/".join(asset.path.split("/")[:2])
+            rows[f"{store.root.relative_to(ROOT)}/{folder}/", asset.key, receipt.verified].append(
+                receipt.size
+            )
+    table = Table("where", "asset", "files", "bytes", "verified by", title="staged", title_justify="left")
+    for (folder, key, verified), sizes in sorted(rows.items()):
+        table.add_row(folder, key, str(len(sizes)), f"{sum(sizes):,}", verified)
     Console().print(table)
 
 

@@ -207,12 +207,20 @@ def _box(value: Sequence[Any]) -> BaseGeometry:
             f"area: {_short(list(value))} is {width:g} degrees wide",
             hint=f"{_CROSS}; a band is exactly 360 wide",
         )
-    return shapely.box(west, south, east if east > west else east + _TURN, north)
+    if west > east:
+        west, east = (west - _TURN, east) if east > 0 else (west, east + _TURN)
+    # Without vertices between them, corners more than 180 degrees apart would read as a jump.
+    return shapely.segmentize(shapely.box(west, south, east, north), _TURN / 2)
 
 
 def _from_wkt(match: re.Match[str], body: str) -> BaseGeometry:
     try:
-        found = shapely.from_wkt(match["wkt"])
+        try:
+            found = shapely.from_wkt(match["wkt"])
+        except shapely.GEOSException as error:
+            if "do not form a closed linestring" not in str(error):
+                raise
+            found = shapely.from_wkt(match["wkt"], on_invalid="fix")
     except shapely.GEOSException as error:
         raise AreaError(f"area: {_short(match['wkt'])!r} is no WKT: {error}", hint=ALLOWED) from None
     return _reproject(found, match["srid"] and f"EPSG:{match['srid']}", body)
@@ -235,12 +243,9 @@ def _from_geojson(value: Mapping[str, Any]) -> BaseGeometry:
         if kind == "GeometryCollection":
             return shapely.GeometryCollection([_from_geojson(part) for part in value["geometries"]])
         return _shape(value)
-    except AreaError:
-        raise
-    except (shapely.GEOSException, shapely.errors.GeometryTypeError, *_SHAPELESS) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except (shapely.GEOSException, shapely.errors.GeometryTypeError, *_SHAPELESS):
         raise AreaError(
-            f"area: the GeoJSON {kind or 'mapping'} has no geometry ({reason})", hint=ALLOWED
+            f"area: the GeoJSON {_short(kind)!r} has no geometry that can be read", hint=ALLOWED
         ) from None
 
 
@@ -257,8 +262,12 @@ def _crs_member(value: Mapping[str, Any]) -> str | None:
 
 
 def _from_file(path: Path, base: Path, body: str) -> dict[str, Any]:
-    full = base / path.expanduser()
-    if not full.is_file():
+    try:
+        full = base / path.expanduser()
+        there = full.is_file()
+    except (OSError, RuntimeError, ValueError):
+        there = False  # no path at all: too long, or somebody else's home
+    if not there:
         raise AreaError(f"area: there is no file {_short(path)!r}", hint=ALLOWED)
     suffix = full.suffix.lower()
     try:
@@ -343,6 +352,9 @@ def _simple(found: BaseGeometry) -> Iterable[BaseGeometry]:
 
 
 def _orient(found: BaseGeometry) -> BaseGeometry:
+    # Edges along a pole may be long; once written, they would read as jumps.
+    if _jumps(shapely.get_coordinates(found)).any():
+        found = shapely.segmentize(found, _TURN / 2)
     found = shapely.normalize(found)
     if hasattr(found, "geoms") and len(found.geoms) == 1:
         found = found.geoms[0]
@@ -369,8 +381,7 @@ def _usable(geometry: Mapping[str, Any]) -> BaseGeometry:
 def _unwrap(found: BaseGeometry, *, refuse: bool = False) -> BaseGeometry:
     """Cut at the antimeridian what jumps over it or reaches beyond; `refuse` what crosses itself."""
     xy = shapely.get_coordinates(found)
-    steps = np.abs(np.diff(xy[:, 0]))
-    if not (np.abs(xy[:, 0]) > 180).any() and not ((steps > 180) & (steps != _TURN)).any():
+    if not (np.abs(xy[:, 0]) > 180).any() and not _jumps(xy).any():
         # Between two parts the step may be large without being one; then the next stage finds nothing.
         if refuse and not found.is_valid:
             raise _crossing(found)
@@ -392,11 +403,15 @@ def _crossing(found: BaseGeometry) -> AreaError:
     )
 
 
+def _jumps(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
+    step = np.abs(np.diff(xy[:, 0]))
+    return (step > 180) & (step != _TURN)
+
+
 def _continue(xy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Longitudes that run on beyond 180 where they would jump."""
-    step = np.diff(xy[:, 0])
-    jump = (np.abs(step) > 180) & (np.abs(step) != _TURN)
-    turns = np.concatenate([[0.0], np.cumsum(np.where(jump, -np.round(step / _TURN), 0.0))])
+    turn = np.where(_jumps(xy), -np.round(np.diff(xy[:, 0]) / _TURN), 0.0)
+    turns = np.concatenate([[0.0], np.cumsum(turn)])
     return np.column_stack([xy[:, 0] + turns * _TURN, xy[:, 1]])
 
 
@@ -423,11 +438,12 @@ def _ring(ring: BaseGeometry, *, refuse: bool) -> BaseGeometry:
 def _wrap(found: BaseGeometry) -> BaseGeometry:
     """Bring longitudes to -180..180, window by window, so that none inside is touched."""
     west, _, east, _ = found.bounds
-    first, last = math.floor((west + 180) / _TURN), max(math.ceil((east + 180) / _TURN) - 1, -10)
+    first = math.floor((west + 180) / _TURN)
+    last = max(math.ceil((east + 180) / _TURN) - 1, first)
     pieces = []
-    for turn in range(first, max(last, first) + 1):
+    for turn in range(first, last + 1):
         window = shapely.box(turn * _TURN - 180, -90, turn * _TURN + 180, 90)
-        piece = found if first >= last else shapely.intersection(found, window)
+        piece = found if first == last else shapely.intersection(found, window)
         pieces.append(shapely.transform(piece, _shift(turn * _TURN)))
     return pieces[0] if len(pieces) == 1 else shapely.union_all(pieces)
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from skystage import __version__
-from skystage.errors import PlanError, SkystageError
+from skystage.errors import PlanError, QueryError, SkystageError
 
 if TYPE_CHECKING:
-    from skystage.model import Asset, Json
+    from skystage.model import Asset, Json, Query
     from skystage.plan import Plan
     from skystage.report import Stack
     from skystage.store import Store
@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(argv: list[str]) -> int:
     """Run a command; the exit code. A user's mistake is one line on stderr, never a traceback."""
-    arguments = _parser().parse_args(argv)
+    # What stands behind -- is another program's: argparse must not look for options in it.
+    end = argv.index("--") if argv[:1] == ["sandbox"] and "--" in argv else len(argv)
+    arguments = _parser().parse_args(argv[:end], argparse.Namespace(behind=argv[end + 1 :]))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code: int = arguments.command(arguments)
@@ -61,12 +63,29 @@ def _interrupt(number: int, frame: object) -> None:
 # The commands
 
 
+def _query(path: str) -> Query:
+    """The query of a file, or of standard input for ``-``: there, files it names are relative to here."""
+    from skystage import query
+
+    if path != "-":
+        return query.read(path)
+    import yaml
+
+    try:
+        given = yaml.safe_load(sys.stdin)
+    except yaml.YAMLError as error:
+        raise QueryError(f"standard input: {str(error).splitlines()[0]}", hint="YAML or JSON") from None
+    if not isinstance(given, dict):
+        raise QueryError("standard input: not a query", hint="a mapping, beginning with archive:")
+    return query.parse(given)
+
+
 def _search(arguments: argparse.Namespace) -> int:
-    from skystage import archives, query
+    from skystage import archives
     from skystage.model import canonical
     from skystage.transport import Access
 
-    asked = query.read(arguments.query)
+    asked = _query(arguments.query)
     found = archives.get(asked.archive).search(asked, Access())
     granules = list(found)
     if arguments.output is not None:
@@ -96,11 +115,10 @@ def _search(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from skystage import plan, query
+    from skystage import plan
     from skystage.transport import Access
 
-    asked = query.read(arguments.query)
-    made = plan.build(asked, arguments.output, Access())
+    made = plan.build(_query(arguments.query), arguments.output, Access())
     header, totals = made.header, made.header.totals
     if arguments.json:
         _print_json(
@@ -401,12 +419,10 @@ def _sandbox(arguments: argparse.Namespace) -> int:
     }
     if arguments.action == "serve":
         return sandbox.serve(**options)
-    # argparse leaves the separator in front of the command.
-    command = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
-    if not command:
-        _say("skystage: sandbox run: no command", "give it after --: skystage sandbox run -- make demo")
+    if not arguments.behind:
+        _say("skystage: sandbox run: no command", "give it behind --: skystage sandbox run -- make demo")
         return USAGE
-    return sandbox.run(command, **options)
+    return sandbox.run(arguments.behind, **options)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -431,13 +447,13 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     search = command("search", _search, "ask an archive, and list what it has")
-    search.add_argument("query", type=Path, metavar="QUERY.yaml")
+    search.add_argument("query", metavar="QUERY.yaml", help="- for standard input")
     search.add_argument("--geojson", action="store_true", help="footprints as GeoJSON on stdout")
     search.add_argument("-o", dest="output", type=Path, metavar="FILE.ndjson", help="write the granules here")
     search.add_argument("--allow-empty", action="store_true", help="exit 0 also when nothing matches")
 
     plan = command("plan", _plan, "search, filter and freeze into a plan file")
-    plan.add_argument("query", type=Path, metavar="QUERY.yaml")
+    plan.add_argument("query", metavar="QUERY.yaml", help="- for standard input")
     plan.add_argument("-o", dest="output", type=Path, required=True, metavar="PLAN.ndjson")
     plan.add_argument("--explain", action="store_true", help="list every dropped granule with its reason")
     plan.add_argument("--allow-empty", action="store_true", help="exit 0 also when nothing is kept")
@@ -485,7 +501,7 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--catalogue", type=Path, metavar="DIR", help="recorded answers to load")
     sandbox.add_argument("--faults", type=Path, metavar="FILE", help="faults to inject (YAML or JSON)")
     sandbox.add_argument("--log", type=Path, metavar="FILE", help="write each request as a JSON line")
-    sandbox.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
+    sandbox.usage = "skystage sandbox {run,serve} [--catalogue DIR] [--faults FILE] [--log FILE] [-- COMMAND ...]"
     return parser
 
 

@@ -9,15 +9,26 @@ what was kept changes nothing; only a `min_count` above the number picked cannot
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from skystage.criteria import (
+    BUILT_IN,
+    GROUPED,
+    PICKS,
+    WORDS,
+    alternatives,
+    canonical_criteria,
+    canonical_value,
+    channels,
+    comparable,
+    number_of,
+)
 from skystage.errors import QueryError
-from skystage.model import Asset, Dropped, Granule, Json, canonical, from_iso, iso
+from skystage.model import Asset, Dropped, Granule, Json, from_iso
 
 if TYPE_CHECKING:
     from skystage.archives import Archive
@@ -25,26 +36,6 @@ if TYPE_CHECKING:
 Verdict: TypeAlias = bool | None
 """Matches, does not match, or cannot be told."""
 Test: TypeAlias = Callable[[Granule], Verdict]
-
-PICKS = ("latest", "earliest", "max_count")
-BUILT_IN = (
-    *("start", "end", "months", "day_of_year", "path_frame", "min_coverage", "coverage_by", "min_count"),
-    *PICKS,
-)
-"""Criteria that skystage works out itself; all others test one property of the granule."""
-_DIRECTIONS = ("ASCENDING", "DESCENDING")
-_WORDS = {
-    "flight_direction": _DIRECTIONS,
-    "orbit_direction": _DIRECTIONS,
-    "look_direction": ("LEFT", "RIGHT"),
-}
-"""Criteria with a closed list of words, of which archives say the first letter or the whole."""
-_FORMS = "one value, a list of alternatives, {min: , max: } or {contains: [...]}"
-_DATES = "a date (2018-01-31) or a UTC time (2018-01-31T12:00:00Z)"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:?\d\d.*)?")
-_DAY = 10
-"""Characters of a bare date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +69,11 @@ def apply(
     QueryError
         If a criterion cannot be evaluated at all: its value has no meaning, or there is no area.
     """
-    asked = _canonical_all(criteria, "filter")
+    asked = canonical_criteria(criteria, "filter")
     if "min_coverage" in asked and area is None:
         raise QueryError("filter.min_coverage: the query has no area", hint="give an area, or leave it out")
     paths = {name: properties.get(name, name) for name in (*asked, "relative_orbit", "frame")}
-    tests = [(name, _test(name, asked[name], paths)) for name in sorted(asked) if name not in _GROUPED]
+    tests = [(name, _test(name, asked[name], paths)) for name in sorted(asked) if name not in GROUPED]
     everything = list(granules)
     reasons: dict[int, str] = {}
 
@@ -139,19 +130,19 @@ def validate(criteria: Mapping[str, Any], *, archive: Archive) -> dict[str, Json
             near = difflib.get_close_matches(str(name), sorted(known), 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
             raise QueryError(f"filter.{name}: archive {archive.name!r} has no such property", hint=hint)
-    return _canonical_all(criteria, "filter")
+    return canonical_criteria(criteria, "filter")
 
 
 def validate_select(select: Mapping[str, Any]) -> dict[str, Json]:
     """Make a query's ``select`` canonical: any field of an asset, with the values that filters have."""
-    return {str(name): _canonical(f"select.{name}", value) for name, value in sorted(select.items())}
+    return {str(name): canonical_value(f"select.{name}", value) for name, value in sorted(select.items())}
 
 
 def selects(select: Mapping[str, Json], asset: Asset | Mapping[str, Json]) -> bool:
     """Whether an asset, or what an archive says of one, meets every criterion of ``select``."""
     fields = asset.to_json() if isinstance(asset, Asset) else asset
     return all(
-        _matcher(name, _canonical(f"select.{name}", value))(_lookup(fields, name))
+        _matcher(name, canonical_value(f"select.{name}", value))(_lookup(fields, name))
         for name, value in select.items()
     )
 
@@ -200,220 +191,8 @@ def stacks(granules: Iterable[Granule]) -> dict[str, list[Granule]]:
     return dict(sorted(found.items()))
 
 
-def moment(value: Any, *, name: str, last: bool = False) -> datetime:
-    """A date or time as UTC: a bare date is the day's first moment, or its `last` microsecond.
-
-    Raises
-    ------
-    QueryError
-        If it is neither; words such as ``yesterday`` would ask a different question every day.
-    """
-    given = value
-    if isinstance(value, str) and _TIME.fullmatch(value.strip()):
-        try:
-            value = (
-                from_iso(value.strip()) if len(value.strip()) > _DAY else date.fromisoformat(value.strip())
-            )
-        except ValueError as error:
-            raise QueryError(f"{name}: got {given!r}: {error}", hint=f"allowed: {_DATES}") from None
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time.max if last else time.min, UTC)
-    raise QueryError(f"{name}: got {given!r}", hint=f"allowed: {_DATES}")
-
-
-# --------------------------------------------------------------------------------------------------
-# Canonical values
-
-_GROUPED = frozenset({"min_coverage", "coverage_by", "min_count", *PICKS})
-
-
-def _refuse(name: str, value: Any, allowed: str) -> QueryError:
-    return QueryError(f"{name}: got {value!r}", hint=f"allowed: {allowed}")
-
-
-def _canonical_all(criteria: Mapping[str, Any], where: str) -> dict[str, Json]:
-    found = {str(name): _criterion(f"{where}.{name}", str(name), value) for name, value in criteria.items()}
-    if len(picks := [name for name in PICKS if name in found]) > 1:
-        raise QueryError(f"{where}: {' and '.join(picks)} exclude each other", hint="keep one of them")
-    if "coverage_by" in found and "min_coverage" not in found:
-        raise QueryError(
-            f"{where}.coverage_by: there is no min_coverage", hint="it says how min_coverage counts"
-        )
-    if "start" in found and "end" in found and from_iso(found["end"]) < from_iso(found["start"]):
-        raise QueryError(f"{where}.end: {found['end']} is before start {found['start']}", hint="swap them")
-    return dict(sorted(found.items()))
-
-
-def _criterion(field: str, name: str, value: Any) -> Json:
-    if name in {"start", "end"}:
-        return iso(moment(value, name=field, last=name == "end"))
-    if name in {"min_count", *PICKS}:
-        if not _is_int(value) or value < 1:
-            raise _refuse(field, value, "a whole number, at least 1")
-        return value
-    if name == "min_coverage":
-        number = None if isinstance(value, str) else _number(value)
-        if number is None or not 0 <= number <= 1:
-            raise _refuse(field, value, "a fraction of the area, 0 to 1")
-        return number
-    if name == "coverage_by":
-        if value not in ("scene", "date"):
-            raise _refuse(field, value, "scene, or date (all frames of one pass)")
-        return value
-    if name == "months":
-        return sorted(set(_whole(field, _many(field, value), 12, "months 1 to 12")))
-    if name == "day_of_year":
-        days = _whole(field, _many(field, value), 366, "[first, last], days 1 to 366; may wrap the year")
-        if len(days) != 2:
-            raise _refuse(field, value, "[first, last], days 1 to 366; may wrap the year")
-        return days
-    if name == "path_frame":
-        return _pairs(field, value)
-    if name == "polarization":
-        return _polarization(field, value)
-    if name in _WORDS:
-        return _one(sorted({_word(field, item, _WORDS[name]) for item in _many(field, value)}))
-    return _canonical(field, value)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _many(field: str, value: Any) -> list[Any]:
-    if not isinstance(value, list | tuple | set | frozenset):
-        return [value]
-    if not value:
-        raise QueryError(
-            f"{field}: got an empty list", hint="it would match nothing: leave the key out, or name a value"
-        )
-    return list(value)
-
-
-def _one(values: list[Any]) -> Json:
-    """A list of one is that one: both ask the same."""
-    return values[0] if len(values) == 1 else values
-
-
-def _whole(field: str, values: list[Any], top: int, allowed: str) -> list[int]:
-    for value in values:
-        if not _is_int(value) or not 1 <= value <= top:
-            raise _refuse(field, value, allowed)
-    return values
-
-
-def _pairs(field: str, value: Any) -> Json:
-    items = _many(field, value)
-    pairs = items if isinstance(items[0], list | tuple) else [items]
-    for pair in pairs:
-        if not isinstance(pair, list | tuple) or len(pair) != 2 or any(_number(n) is None for n in pair):
-            raise _refuse(field, value, "[path, frame], or a list of such pairs")
-    return [list(pair) for pair in sorted({tuple(_number(n) for n in pair) for pair in pairs})]
-
-
-def _channels(text: str) -> list[str]:
-    """Co-polarized channels first, as archives write them."""
-    found = {part.strip().upper() for part in re.split(r"[+&,/]", text)}
-    return sorted(found - {""}, key=lambda channel: (channel[0] != channel[-1], channel))
-
-
-def _polarization(field: str, value: Any) -> Json:
-    member = isinstance(value, Mapping)
-    if member and list(value) != ["contains"]:
-        raise _refuse(field, dict(value), "VV, VV+VH, a list of such alternatives, or {contains: [VV]}")
-    items = _many(field, value["contains"] if member else value)
-    for item in items:
-        if not isinstance(item, str) or not _channels(item):
-            raise _refuse(field, item, "channels such as VV or VV+VH")
-    if member:
-        return {"contains": _channels("+".join(items))}
-    return _one(sorted({"+".join(_channels(item)) for item in items}))
-
-
-def _word(field: str, value: Any, words: tuple[str, ...]) -> str:
-    text = str(value).strip().upper()
-    for word in words:
-        if text and word.startswith(text):
-            return word
-    near = difflib.get_close_matches(text, words, 1)
-    raise _refuse(field, value, " or ".join(words) + (f"; did you mean {near[0]!r}?" if near else ""))
-
-
-def _canonical(field: str, value: Any) -> Json:
-    if isinstance(value, Mapping):
-        return _form(field, value)
-    items = [_form(field, v) if isinstance(v, Mapping) else _scalar(field, v) for v in _many(field, value)]
-    return _one([item for _, item in sorted({canonical(item): item for item in items}.items())])
-
-
-def _form(field: str, value: Mapping[str, Any]) -> Json:
-    if list(value) == ["contains"]:
-        items = [_scalar(field, item) for item in _many(field, value["contains"])]
-        return {"contains": [item for _, item in sorted({canonical(item): item for item in items}.items())]}
-    if not value or not set(value) <= {"min", "max"}:
-        raise _refuse(field, dict(value), _FORMS)
-    bounds = {side: _bound(f"{field}.{side}", value[side], last=side == "max") for side in sorted(value)}
-    if len(bounds) == 2:
-        low, high = _comparable(bounds["min"], bounds["max"]), _comparable(bounds["max"], bounds["min"])
-        if low is None or high is None:
-            raise _refuse(field, dict(value), "two numbers, two times, or two texts")
-        if low > high:
-            raise QueryError(f"{field}: min {value['min']} is more than max {value['max']}", hint="swap them")
-    return bounds
-
-
-def _bound(field: str, value: Any, *, last: bool) -> Json:
-    if isinstance(value, date) or (isinstance(value, str) and _TIME.fullmatch(value.strip())):
-        return iso(moment(value, name=field, last=last))
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise _refuse(field, value, "a number, a time or a text")
-    number = _number(value)
-    return _scalar(field, value) if number is None else number
-
-
-def _scalar(field: str, value: Any) -> Json:
-    if isinstance(value, datetime):
-        return iso(moment(value, name=field))
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    number = None if isinstance(value, str) else _number(value)
-    if number is None:
-        raise _refuse(field, value, _FORMS)
-    return number
-
-
 # --------------------------------------------------------------------------------------------------
 # Tests on one granule
-
-
-def _number(value: Any) -> int | float | None:
-    """A finite number, also one in a text; whole ones as int, so that 20 and 20.0 are one."""
-    if isinstance(value, str):
-        text = value.strip()
-        if not _NUMBER.fullmatch(text):
-            return None
-        value = int(text) if text.lstrip("+-").isdecimal() else float(text)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return int(value) if value == int(value) else value
-
-
-def _comparable(value: Json, other: Json) -> Any:
-    """The value as what `other` is: a number, a time or a text; None where it is no such thing."""
-    if not isinstance(other, str):
-        return _number(value)
-    if _TIME.fullmatch(other):
-        try:
-            return from_iso(value) if isinstance(value, str) else None
-        except ValueError:
-            return None
-    return value.casefold() if isinstance(value, str) else None
 
 
 def _lookup(properties: Mapping[str, Json], path: str) -> Json:
@@ -441,9 +220,9 @@ def _test(name: str, wanted: Json, paths: Mapping[str, str]) -> Test:
     path = paths[name]
     if name == "polarization":
         return lambda g: _polarized(_lookup(g.properties, path), wanted)
-    if name in _WORDS:
-        letters = {word[0] for word in _many(name, wanted)}
-        known = {word[0] for word in _WORDS[name]}
+    if name in WORDS:
+        letters = {word[0] for word in alternatives(name, wanted)}
+        known = {word[0] for word in WORDS[name]}
         return lambda g: _points(_lookup(g.properties, path), letters, known)
     matches = _matcher(name, wanted)
     return lambda g: matches(_lookup(g.properties, path))
@@ -461,16 +240,17 @@ def _in_season(day: int, first: int, last: int) -> bool:
 
 
 def _in_pairs(granule: Granule, path: str, frame: str, pairs: set[tuple[Any, ...]]) -> Verdict:
-    pair = (_number(_lookup(granule.properties, path)), _number(_lookup(granule.properties, frame)))
+    pair = (number_of(_lookup(granule.properties, path)), number_of(_lookup(granule.properties, frame)))
     return None if None in pair else pair in pairs
 
 
 def _polarized(given: Json, wanted: Json) -> Verdict:
-    if not (channels := _channels("+".join(map(str, given if isinstance(given, list) else [given or ""])))):
+    found = channels("+".join(map(str, given if isinstance(given, list) else [given or ""])))
+    if not found:
         return None
     if isinstance(wanted, Mapping):
-        return set(wanted["contains"]) <= set(channels)
-    return "+".join(channels) in _many("", wanted)
+        return set(wanted["contains"]) <= set(found)
+    return "+".join(found) in alternatives("", wanted)
 
 
 def _points(given: Json, letters: set[str], known: set[str]) -> Verdict:
@@ -482,7 +262,9 @@ def _matcher(name: str, wanted: Json) -> Callable[[Json], Verdict]:
     """A property matches one alternative; one that is a list matches by any of its members."""
     member = isinstance(wanted, Mapping) and "contains" in wanted
     wild = name.lower().endswith(("name", "id", "key", "path"))
-    tests = [_value_test(item, wild) for item in (wanted["contains"] if member else _many(name, wanted))]
+    tests = [
+        _value_test(item, wild) for item in (wanted["contains"] if member else alternatives(name, wanted))
+    ]
 
     def matches(given: Json) -> Verdict:
         values = [item for item in (given if isinstance(given, list) else [given]) if item not in (None, "")]
@@ -502,24 +284,24 @@ def _value_test(wanted: Json, wild: bool) -> Callable[[Json], Verdict]:  # noqa:
     if isinstance(wanted, bool):
         return lambda value: str(value).casefold() == str(wanted).casefold()
     if not isinstance(wanted, str):
-        return lambda value: _number(value) == wanted
+        return lambda value: number_of(value) == wanted
     if wild and ("*" in wanted or "?" in wanted):
         text = re.escape(wanted).replace(r"\*", ".*").replace(r"\?", ".")
         pattern = re.compile(text, re.IGNORECASE | re.DOTALL)
         return lambda value: pattern.fullmatch(str(value)) is not None
-    folded, number = wanted.casefold(), _number(wanted)
+    folded, number = wanted.casefold(), number_of(wanted)
 
     def equal(value: Json) -> Verdict:
         if isinstance(value, str | bool):
             return str(value).strip().casefold() == folded
-        return number is not None and _number(value) == number
+        return number is not None and number_of(value) == number
 
     return equal
 
 
 def _within(value: Json, bounds: Mapping[str, Json]) -> Verdict:
     for side, bound in bounds.items():
-        ours, limit = _comparable(value, bound), _comparable(bound, bound)
+        ours, limit = comparable(value, bound), comparable(bound, bound)
         if ours is None:
             return None
         if (ours < limit) if side == "min" else (ours > limit):

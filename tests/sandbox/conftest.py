@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
+
 from skystage.sandbox import Sandbox
 
 SCENE = "S1A_IW_SLC__1SDV_20200102T133428_20200102T133455_030622_03BCF0_8F4F"
@@ -19,20 +20,24 @@ def box() -> Iterator[Sandbox]:
         yield box
 
 
+@pytest.fixture(scope="session")
+def connect() -> Callable[[Sandbox], requests.Session]:
+    def open_session(box: Sandbox) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False
+        proxy = box.environ["HTTPS_PROXY"]
+        assert proxy is not None
+        session.proxies = {"http": proxy, "https": proxy}
+        session.verify = box.environ["REQUESTS_CA_BUNDLE"]
+        return session
+
+    return open_session
+
+
 @pytest.fixture
-def session(box: Sandbox) -> Iterator[requests.Session]:
-    with open_session(box) as session:
+def session(box: Sandbox, connect: Callable[[Sandbox], requests.Session]) -> Iterator[requests.Session]:
+    with connect(box) as session:
         yield session
-
-
-def open_session(box: Sandbox) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    proxy = box.environ["HTTPS_PROXY"]
-    assert proxy is not None
-    session.proxies = {"http": proxy, "https": proxy}
-    session.verify = box.environ["REQUESTS_CA_BUNDLE"]
-    return session
 
 
 @pytest.fixture

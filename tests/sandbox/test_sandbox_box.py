@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
+
 from skystage.errors import SkystageError
 from skystage.sandbox import Sandbox, run
 
@@ -79,7 +80,9 @@ def test_without_cryptography_one_line_says_what_to_install(monkeypatch: pytest.
 
 def test_the_log_has_a_line_for_each_request(tmp_path: Path, orbit_url: str) -> None:
     log = tmp_path / "log.jsonl"
-    code = "import requests, sys\nfor n in range(2): requests.get(sys.argv[1], headers={'Range': 'bytes=0-9'})"
+    code = (
+        "import requests, sys\nfor n in range(2): requests.get(sys.argv[1], headers={'Range': 'bytes=0-9'})"
+    )
     assert run([sys.executable, "-c", code, orbit_url + "?a=1"], log=log) == 0
     first, second = [json.loads(line) for line in log.read_text().splitlines()]
     assert (first["n"], second["n"]) == (1, 2)
@@ -116,7 +119,12 @@ def test_many_small_requests_a_second(box: Sandbox, session: requests.Session, o
 
 
 def test_a_client_that_hangs_up_leaves_no_trace(box: Sandbox, capfd: pytest.CaptureFixture[str]) -> None:
-    for text in (b"", b"CONNECT cmr.earthdata.nasa.gov:443 HTTP/1.1\r\n\r\n", b"nonsense\r\n\r\n", b"\x16\x03\x01"):
+    for text in (
+        b"",
+        b"CONNECT cmr.earthdata.nasa.gov:443 HTTP/1.1\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01",
+    ):
         with socket.create_connection(("127.0.0.1", box.port), timeout=5) as plain:
             plain.sendall(text)
     box.__exit__(None, None, None)
@@ -128,7 +136,7 @@ def test_a_box_closes_at_once_even_when_a_client_waits(orbit_url: str) -> None:
         child = subprocess.Popen(
             [sys.executable, "-c", PRINT_STATUS, orbit_url], env=box.environment(), stderr=subprocess.DEVNULL
         )
-        while box._record._busy.total() == 0:
+        while box._record._unfinished == 0:
             time.sleep(0.01)
         started = time.perf_counter()
     assert time.perf_counter() - started < 2
@@ -162,13 +170,17 @@ def test_run_passes_signals_on() -> None:
 def test_serve_prints_lines_for_a_shell(orbit_url: str) -> None:
     code = "from skystage.sandbox import serve; raise SystemExit(serve())"
     environ = {**os.environ, "EARTHDATA_TOKEN": "secret"}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environ, text=True) as server:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=environ, text=True
+    ) as server:
         assert server.stdout is not None
         lines: list[str] = []
         while not any("unset EARTHDATA_TOKEN" in line for line in lines) or "no_proxy" not in lines[-1]:
             lines.append(server.stdout.readline())
         script = "".join(lines) + f'curl -s -o /dev/null -w "%{{http_code}}" {orbit_url}'
-        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=os.environ)
+        done = subprocess.run(
+            ["sh", "-c", script], capture_output=True, text=True, check=False, env=os.environ
+        )
         server.send_signal(signal.SIGINT)
         assert server.wait(timeout=10) == 0
     assert "export HTTPS_PROXY=http://127.0.0.1:" in script

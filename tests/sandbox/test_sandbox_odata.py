@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from shapely.geometry import box
+
 from skystage.sandbox.odata import BadFilter, parse
 
 PATHS = ("Name", "Online", "ContentLength", "ContentDate/Start", "ContentDate/End", "Collection/Name", "Note")
@@ -48,11 +49,15 @@ STRING = "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType'
         "Note eq null and Online ne null and not (Note gt 5)",
         STRING + "att/OData.CSC.StringAttribute/Value eq 'AUX_POEORB')",
         STRING + "contains(att/OData.CSC.StringAttribute/Value,'POE'))",
-        "Attributes/OData.CSC.DoubleAttribute/any(x:x/Name eq 'cloudCover' and "
-        "x/OData.CSC.DoubleAttribute/Value le 40.00)",
+        (
+            "Attributes/OData.CSC.DoubleAttribute/any(x:x/Name eq 'cloudCover' and "
+            "x/OData.CSC.DoubleAttribute/Value le 40.00)"
+        ),
         "Attributes/OData.CSC.IntegerAttribute/any(i:i/Name eq 'orbitNumber' and i/Value eq 30)",
-        "Attributes/OData.CSC.DateTimeOffsetAttribute/any(d:d/Name eq 'processingDate' and "
-        "d/OData.CSC.DateTimeOffsetAttribute/Value gt 2020-01-22T00:00:00Z)",
+        (
+            "Attributes/OData.CSC.DateTimeOffsetAttribute/any(d:d/Name eq 'processingDate' and "
+            "d/OData.CSC.DateTimeOffsetAttribute/Value gt 2020-01-22T00:00:00Z)"
+        ),
         "OData.CSC.Intersects(area=geography'SRID=4326;POLYGON((11 41,15 41,15 45,11 45,11 41))')",
         "OData.CSC.Intersects(area=geography'SRID=4326;POINT(11 41)')",
     ],
@@ -86,7 +91,7 @@ def test_a_filter_that_does_not_hold(text: str) -> None:
         ("Name eq", "expected a value, found the end"),
         ("(Name eq 'x'", "found the end"),
         ("Name eq 'x') or", r"expected the end, found '\)'"),
-        ("Name eq 'x", "cannot read the filter at character 9"),
+        ("Name eq 'x", "cannot read the filter at character 8"),
         ("contains(Name,5)", "expected a string"),
         ("att/Name eq 'x'", "there is no field"),
         ("OData.CSC.Intersects(area=geography'SRID=4326;POLYGON((0 0,1 1,0 1,1 0,0 0))')", "not valid"),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
+
 from skystage.sandbox.files import Changed, Content, Made, Noise, Segments
 from skystage.sandbox.messages import Reply, Request, Slice
 from skystage.sandbox.ranges import serve
@@ -15,11 +16,17 @@ TAG = f'"{CONTENT.md5}"'
 
 
 def ask(method: str = "GET", **headers: str) -> Reply:
-    return serve(Request(method, "h", "/x.bin", {key.replace("_", "-"): v for key, v in headers.items()}), CONTENT)
+    return serve(
+        Request(method, "h", "/x.bin", {key.replace("_", "-"): v for key, v in headers.items()}), CONTENT
+    )
 
 
 def body(reply: Reply) -> bytes:
-    return reply.body.content.read(reply.body.start, reply.body.stop) if isinstance(reply.body, Slice) else reply.body
+    return (
+        reply.body.content.read(reply.body.start, reply.body.stop)
+        if isinstance(reply.body, Slice)
+        else reply.body
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +80,9 @@ def test_conditions_on_the_whole_file() -> None:
 
 
 def test_segments_read_the_same_in_parts_as_whole() -> None:
-    content = Segments("x", "text/plain", MODIFIED, 300_020, lambda: [b"0123456789", Noise(7, 300_000), b"abcdefghij"])
+    content = Segments(
+        "x", "text/plain", MODIFIED, 300_020, lambda: [b"0123456789", Noise(7, 300_000), b"abcdefghij"]
+    )
     whole = content.read(0, content.size)
     assert len(whole) == content.size
     assert b"".join(content.pieces(0, content.size, 777)) == whole

@@ -36,10 +36,10 @@ if LOCKED:
                 batch=f"{number}/{BATCHES}",
                 store=config["store"],
                 jobs=config["jobs"],
-                keys=KEYS,
+                which=KEYS,
             shell:
                 "skystage fetch {input.plan:q} --store {params.store:q} --batch {params.batch}"
-                " --jobs {params.jobs} {params.keys} --into <results>/data 2> {log:q}"
+                " --jobs {params.jobs} {params.which} --into <results>/data 2> {log:q}"
 
 else:
 
@@ -61,7 +61,7 @@ else:
         params:
             store=config["store"],
             jobs=config["jobs"],
-            keys=KEYS,
+            which=KEYS,
         shell:
             "skystage fetch {input.plan:q} --store {params.store:q} --batch {wildcards.batch}/{wildcards.batches}"
-            " --jobs {params.jobs} {params.keys} --json > {output.receipt:q} 2> {log:q}"
+            " --jobs {params.jobs} {params.which} --json > {output.receipt:q} 2> {log:q}"

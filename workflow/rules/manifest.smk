@@ -8,7 +8,7 @@ rule manifest:
         ),
         orbits=["<results>/orbits.json"] if WITH_ORBITS else [],
     output:
-        items="<results>/items.json",
+        manifest="<results>/items.json",
         checksums="<results>/checksums.txt",
     log:
         "<logs>/manifest.log",
@@ -19,4 +19,4 @@ rule manifest:
     params:
         store=config["store"],
     shell:
-        "skystage manifest {input.plan:q} --store {params.store:q} -o {output.items:q} 2> {log:q}"
+        "skystage manifest {input.plan:q} --store {params.store:q} -o {output.manifest:q} 2> {log:q}"

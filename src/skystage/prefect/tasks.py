@@ -1,4 +1,4 @@
-"""The tasks. Each calls one function of the core, and leaves retrying to what Prefect is told of the error."""
+"""The tasks: each calls one function of the core, and tells Prefect which errors are worth a retry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect import State, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import TaskRun  # noqa: TC002 - Prefect reads the annotations
 
 from skystage import query as queries
 from skystage.errors import SkystageError

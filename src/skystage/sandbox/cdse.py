@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -155,7 +154,7 @@ class _Downloads:
     def __init__(self, world: World) -> None:
         self._accounts = world.accounts
         self._orbits = {orbit.id: orbit for orbit in world.catalogue.orbits.values()}
-        self._busy: Counter[str] = Counter()
+        self._active: dict[str, list[Request]] = {}
         self._lock = threading.Lock()
 
     def answer(self, request: Request) -> Reply:
@@ -173,31 +172,32 @@ class _Downloads:
         orbit = self._orbits.get(match[1])
         if orbit is None:
             return json_reply(404, {"detail": "Product not found in catalogue"})
-        if not self._enter(token.user):
+        if not self._enter(token.user, request):
             message = f"Max session number {MOST_AT_ONCE} exceeded."
             return json_reply(429, {"code": "DAT-ZIP-100", "message": message})
         try:
             reply = serve(request, orbit.content)
         except BaseException:
-            self._leave(token.user)
+            self._leave(token.user, request)
             raise
         if reply.status in (200, 206):
             # As recorded: it says zip, and is the file itself.
             reply.replace_header("Content-Type", "application/zip")
             reply.headers.append(("Content-Disposition", f"attachment; filename={orbit.name.name}"))
-        reply.finished = lambda: self._leave(token.user)
+        reply.finished = lambda: self._leave(token.user, request)
         return reply
 
-    def _enter(self, user: str) -> bool:
+    def _enter(self, user: str, request: Request) -> bool:
         with self._lock:
-            if self._busy[user] >= MOST_AT_ONCE:
-                return False
-            self._busy[user] += 1
-            return True
+            # A client that hung up has freed its place, even if its thread here does not know yet.
+            active = [other for other in self._active.get(user, []) if other.alive()]
+            free = len(active) < MOST_AT_ONCE
+            self._active[user] = [*active, request] if free else active
+            return free
 
-    def _leave(self, user: str) -> None:
+    def _leave(self, user: str, request: Request) -> None:
         with self._lock:
-            self._busy[user] -= 1
+            self._active[user] = [other for other in self._active[user] if other is not request]
 
 
 def _number(asked: Mapping[str, str], name: str, default: int, least: int, most: int) -> int | Reply:

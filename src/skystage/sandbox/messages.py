@@ -31,6 +31,8 @@ class Request:
     """What the fault rules want of this request."""
     busy: int = 1
     """How many requests the host is answering, this one included."""
+    alive: Callable[[], bool] = lambda: True
+    """Whether the client is still there."""
 
     @property
     def raw_path(self) -> str:
@@ -87,7 +89,7 @@ class Reply:
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes | Slice = b""
     finished: Callable[[], None] | None = None
-    """Called when the reply is sent, or its connection broke."""
+    """Called once, before the last byte is sent or after the connection broke."""
 
     @property
     def length(self) -> int:

@@ -22,7 +22,7 @@ from skystage.sandbox.ca import Authority
 from skystage.sandbox.faults import Rules
 from skystage.sandbox.messages import Reply, Request, Service, json_reply
 from skystage.sandbox.record import Record
-from skystage.sandbox.wire import Gone, Wire, after_service, by_rule
+from skystage.sandbox.wire import Gone, Wire, after_service, by_rule, hung_up
 
 _LONGEST_BODY = 64 << 20
 
@@ -85,6 +85,12 @@ class Proxy(ThreadingTCPServer):
             self._alive.discard(connection)
             self._workers.discard(threading.current_thread())
 
+    def traffic(self, host: str) -> tuple[int, int]:
+        """How many connections to a host are open, and how many requests it is answering."""
+        with self._alive_lock:
+            here = [one for one in self._alive if one.host == host and not hung_up(one.descriptor)]
+        return len(here), sum(one.answering for one in here)
+
     def close(self) -> None:
         """Stop listening, break all connections and wait for their threads."""
         self.closing.set()
@@ -114,8 +120,12 @@ class _Connection(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.number = self.server.record.connect()
+        # TLS takes the descriptor over, so it stays the same until the end.
+        self.descriptor = self.connection.fileno()
         self.tunnel: str | None = None
         self.host: str | None = None
+        self.answering = False
+        self.finished: Callable[[], None] | None = None
         self.server.joined(self)
 
     def handle(self) -> None:
@@ -126,8 +136,6 @@ class _Connection(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def finish(self) -> None:
-        if self.host is not None:
-            self.server.record.closed(self.host)
         self.server.left(self)
         for closable in (self.rfile, self.wfile, self.connection):
             try:
@@ -145,7 +153,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         self.tunnel = self.path.rpartition(":")[0].strip("[]").lower()
-        self._move_to(self.tunnel)
+        self.host = self.tunnel
         self.connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         self.rfile.close()
         self.wfile.close()
@@ -159,9 +167,11 @@ class _Connection(BaseHTTPRequestHandler):
     def answer(self) -> None:
         """Answer one request that is no CONNECT."""
         host, target = self._where()
-        self._move_to(host)
+        self.host = host
+        self.answering = True
         entry = self.server.record.begin(host)
-        wire = Wire(self.connection, self.server.closing)
+        entry["open"], entry["busy"] = self.server.traffic(host)
+        wire = Wire(self.connection, self.server.closing, self._release)
         headers = {name.lower(): value for name, value in self.headers.items()}
         path, _, query = target.partition("?")
         entry.update(method=self.command, path=path, query=query, status=0)
@@ -169,10 +179,12 @@ class _Connection(BaseHTTPRequestHandler):
         try:
             body = self._read_body(headers)
             request = Request(self.command, host, target, headers, body, busy=entry["busy"])
+            request.alive = lambda: not hung_up(self.descriptor)
             ranged = "range" in headers
             request.effects = self.server.rules.effects(host, request.path, self.command, ranged=ranged)
             self._reply(request, wire, entry)
         finally:
+            self._release()
             entry["sent"] = wire.sent
             self.server.record.end(entry)
 
@@ -196,11 +208,8 @@ class _Connection(BaseHTTPRequestHandler):
                 request.headers = {name: value for name, value in request.headers.items() if name != "range"}
             reply = after_service(self._ask(request), effects)
         entry["status"] = reply.status
-        try:
-            reusable = wire.send(reply, effects, head=request.method == "HEAD", close=self.close_connection)
-        finally:
-            if reply.finished is not None:
-                reply.finished()
+        self.finished = reply.finished
+        reusable = wire.send(reply, effects, head=request.method == "HEAD", close=self.close_connection)
         self.close_connection = not reusable
 
     def _ask(self, request: Request) -> Reply:
@@ -221,14 +230,12 @@ class _Connection(BaseHTTPRequestHandler):
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return (parts.hostname or "").lower() or "127.0.0.1", target
 
-    def _move_to(self, host: str) -> None:
-        """Count the connection with the host that it is used for."""
-        if host == self.host:
-            return
-        if self.host is not None:
-            self.server.record.closed(self.host)
-        self.host = host
-        self.server.record.opened(host)
+    def _release(self) -> None:
+        """The request no longer counts as under way."""
+        self.answering = False
+        finished, self.finished = self.finished, None
+        if finished is not None:
+            finished()
 
     def _read_body(self, headers: dict[str, str]) -> bytes:
         if "chunked" in headers.get("transfer-encoding", "").lower():

@@ -1,11 +1,10 @@
-"""The record of a run: every request in the order in which it ended, and who is connected now."""
+"""The record of a run: every request in the order in which it ended."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,7 +13,7 @@ SETTLED = 5.0
 
 
 class Record:
-    """Counts connections and requests by host and keeps one entry a request; safe for threads.
+    """Numbers connections and requests and keeps one entry a request; safe for threads.
 
     Parameters
     ----------
@@ -28,8 +27,7 @@ class Record:
         self._entries: list[dict[str, Any]] = []
         self._requests = 0
         self._connections = 0
-        self._open: Counter[str] = Counter()
-        self._busy: Counter[str] = Counter()
+        self._unfinished = 0
         self._file: IO[str] | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,33 +43,17 @@ class Record:
             self._connections += 1
             return self._connections
 
-    def opened(self, host: str) -> None:
-        """A connection to a host is open."""
-        with self._lock:
-            self._open[host] += 1
-
-    def closed(self, host: str) -> None:
-        """A connection to a host is closed."""
-        with self._lock:
-            self._open[host] -= 1
-
     def begin(self, host: str) -> dict[str, Any]:
-        """A request came in: its number, its time, and how many share the host with it."""
+        """A request came in: its number and its time."""
         with self._lock:
             self._requests += 1
-            self._busy[host] += 1
-            return {
-                "n": self._requests,
-                "time": round(self.now(), 6),
-                "host": host,
-                "open": self._open[host],
-                "busy": self._busy[host],
-            }
+            self._unfinished += 1
+            return {"n": self._requests, "time": round(self.now(), 6), "host": host}
 
     def end(self, entry: dict[str, Any]) -> None:
         """A request was answered, or its connection broke."""
         with self._lock:
-            self._busy[entry["host"]] -= 1
+            self._unfinished -= 1
             entry["seconds"] = round(self.now() - entry["time"], 6)
             self._entries.append(entry)
             if self._file is not None:
@@ -86,12 +68,13 @@ class Record:
         waited for.
         """
         with self._lock:
-            self._lock.wait_for(lambda: not self._busy.total(), timeout=SETTLED)
+            self._lock.wait_for(lambda: not self._unfinished, timeout=SETTLED)
             return [dict(entry) for entry in self._entries]
 
     def clear(self) -> None:
         """Forget the entries; the file keeps its lines."""
         with self._lock:
+            self._lock.wait_for(lambda: not self._unfinished, timeout=SETTLED)
             self._entries.clear()
 
     def close(self) -> None:

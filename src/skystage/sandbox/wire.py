@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -39,6 +39,8 @@ class Wire:
 
     connection: socket.socket
     closing: threading.Event
+    last: Callable[[], None]
+    """Called before the last bytes go out: who has them may ask again at once."""
     sent: int = 0
     """Bytes of the body sent."""
 
@@ -51,8 +53,7 @@ class Wire:
             If the client hung up meanwhile, or the box is being closed.
         """
         until = time.monotonic() + seconds
-        poll = select.poll()
-        poll.register(self.connection.fileno(), _HANG_UP)
+        poll = _poll(self.connection.fileno())
         while (left := until - time.monotonic()) > 0:
             if self.closing.is_set() or poll.poll(min(left, 0.1) * 1000):
                 raise Gone
@@ -79,12 +80,14 @@ class Wire:
         fields.append(("Connection", "close" if close else "keep-alive"))
         head_bytes = _head(reply.status, fields)
         if no_body:
+            self.last()
             self.connection.sendall(head_bytes)
             return not close
         small = length <= PIECE and not _paced(effects) and framing is None and effects.cut is None
         if small:
             # One segment for a small reply: a second one would wait for the first's acknowledgement.
             body = b"".join(_body(reply, effects, PIECE))
+            self.last()
             self.connection.sendall(head_bytes + body)
             self.sent = len(body)
             return not close
@@ -101,6 +104,7 @@ class Wire:
             step = 1
         elif rate:
             step = max(1, min(PIECE, int(rate / 20)))
+        length = reply.length if cut is None else cut
         started = time.monotonic()
         stalled = effects.stall <= 0
         for piece in _body(reply, effects, step):
@@ -114,6 +118,8 @@ class Wire:
                 now = max(min(stops), 0)
                 if now:
                     data, rest = rest[:now], rest[now:]
+                    if self.sent + now >= length:
+                        self.last()
                     self.connection.sendall(_chunk(data) if framing == "chunked" else data)
                     self.sent += now
                 if not stalled and self.sent >= effects.stall_at:
@@ -124,6 +130,17 @@ class Wire:
                     return
             if rate:
                 self.pause(started + self.sent / rate - time.monotonic())
+
+
+def _poll(descriptor: int) -> select.poll:
+    poll = select.poll()
+    poll.register(descriptor, _HANG_UP)
+    return poll
+
+
+def hung_up(descriptor: int) -> bool:
+    """Whether the other end of a socket has closed it."""
+    return bool(_poll(descriptor).poll(0))
 
 
 def by_rule(request: Request) -> Reply | None:

@@ -1,0 +1,299 @@
+"""Queries: one mapping, from a YAML or JSON file or a workflow's configuration, becomes one `Query`.
+
+Whatever cannot be asked is refused here, before any request: in one line that names the field, what
+was given, what is allowed and the nearest spelling. What is accepted is canonical, so that equal
+questions are equal queries with equal digests, however they were typed. The archive's own model says
+what its criteria are and how they read; the common keys are the same for every archive.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from skystage import aoi, archives, filters
+from skystage.criteria import BUILT_IN, moment
+from skystage.errors import QueryError
+from skystage.model import Json, Query, canonical, iso
+
+if TYPE_CHECKING:
+    from skystage.archives import Archive
+
+COMMON = (
+    *("archive", "area", "start", "end", "filter", "select", "assets", "with", "offline"),
+    *("allow_missing", "allow_incomplete"),
+)
+"""The keys that mean the same for every archive; all others are the archive's criteria."""
+_MEANT = {
+    "aoi": "area",
+    "bbox": "area",
+    "intersects_with": "area",
+    "wkt": "area",
+    "orbits": "with",
+    "dem": "with",
+}
+"""What other tools call it."""
+_LONGEST = 160
+"""Characters of a list of allowed values that still fit into one readable line."""
+
+
+def read(path: Path | str) -> Query:
+    """Read a query file: YAML, or JSON by its suffix. Files that it names are relative to it.
+
+    Raises
+    ------
+    QueryError
+        If the file cannot be read, is no mapping, says a key twice, or asks what cannot be asked.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise QueryError(f"{path}: {error.strerror}", hint="name a query file") from None
+    except UnicodeDecodeError:
+        raise QueryError(f"{path}: is no text", hint="a query file is YAML or JSON in UTF-8") from None
+    try:
+        if path.suffix.lower() == ".json":
+            found = json.loads(text, object_pairs_hook=_once)
+        else:
+            found = yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from the safe loader
+    except (ValueError, yaml.YAMLError) as error:
+        raise QueryError(f"{path}: {_line(error)}", hint="a query file is YAML or JSON") from None
+    if not isinstance(found, Mapping):
+        what = "is empty" if found is None else f"holds {_article(found)}"
+        raise QueryError(f"{path}: {what}", hint="a query file is a mapping, beginning with archive:")
+    return parse(found, base=path.parent)
+
+
+def parse(mapping: Mapping[str, Any], *, base: Path | None = None) -> Query:
+    """Make a query of a mapping with the keys of a query file.
+
+    Parameters
+    ----------
+    base
+        The folder that a relative file of the area starts from; default: the working directory.
+
+    Raises
+    ------
+    QueryError
+        In one line: the field, what was given, what is allowed, the nearest spelling.
+    """
+    # A key without a value (`end:` in YAML, null in JSON) is a key left out.
+    given = {str(key): value for key, value in mapping.items() if value is not None}
+    name = given.get("archive")
+    if not isinstance(name, str):
+        what = "missing" if name is None else f"got {name!r}"
+        raise QueryError(f"archive: {what}", hint=f"allowed: {', '.join(archives.names())}")
+    archive = archives.get(name)
+    criteria = _criteria(archive, {key: value for key, value in given.items() if key not in COMMON})
+    start = moment(given["start"], name="start") if "start" in given else None
+    end = moment(given["end"], name="end", last=True) if "end" in given else None
+    if start is not None and end is not None and end < start:
+        raise QueryError(f"end: {iso(end)} is before start {iso(start)}", hint="swap them")
+    area = None
+    if "area" in given:
+        area = aoi.parse(given["area"], base=base, body=str(criteria.get("body", "earth")))
+    return Query(
+        archive=archive.name,
+        criteria=criteria,
+        area=area,
+        start=start,
+        end=end,
+        filter=_filter(archive, _mapping("filter", given), has_area=area is not None),
+        select=filters.validate_select(_mapping("select", given)),
+        assets=_assets(archive, given),
+        companions=_companions(archive, _mapping("with", given)),
+        offline=_offline(given.get("offline", "drop")),
+        allow_missing=_keys("allow_missing", given.get("allow_missing", ())),
+        allow_incomplete=_flag("allow_incomplete", given.get("allow_incomplete", False)),
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# The archive's criteria
+
+
+def _criteria(archive: Archive, given: Mapping[str, Any]) -> dict[str, Json]:
+    fields = archive.criteria.model_fields
+    known = sorted({field.alias or name for name, field in fields.items()})
+    for key, value in given.items():
+        if key not in known:
+            raise QueryError(
+                f"{key}: archive {archive.name!r} has no such key", hint=_nearest_key(archive, key, known)
+            )
+        if isinstance(value, list | tuple | dict) and not value:
+            raise QueryError(
+                f"{key}: got an empty {'mapping' if isinstance(value, dict) else 'list'}",
+                hint="it would match nothing: leave the key out, or name a value",
+            )
+    try:
+        model = archive.criteria.model_validate(dict(given))
+    except ValidationError as error:
+        raise _refusal(error) from None
+    dumped: dict[str, Json] = model.model_dump(mode="json", exclude_none=True, by_alias=True)
+    return dict(sorted(dumped.items()))
+
+
+def _nearest_key(archive: Archive, key: str, known: list[str]) -> str:
+    if key in BUILT_IN or key in archive.properties or key == "season":
+        return f"it is a filter: write filter: {{{key}: ...}}"
+    if key in _MEANT:
+        return f"did you mean {_MEANT[key]!r}?"
+    if near := difflib.get_close_matches(key, [*COMMON, *known], 1):
+        return f"did you mean {near[0]!r}?"
+    if near := difflib.get_close_matches(key, [*BUILT_IN, *archive.properties], 1):
+        return f"did you mean filter: {{{near[0]}: ...}}?"
+    return f"allowed: {_brief(', '.join([*COMMON, *known]))}"
+
+
+def _refusal(error: ValidationError) -> QueryError:
+    """Pydantic's pages of errors as one line on the first field."""
+    details = error.errors(include_url=False, include_context=False)
+    first = details[0]
+    if not first["loc"]:
+        return QueryError(_said(first["msg"]))
+    field = first["loc"][0]
+    # A union has an error for each of its alternatives: together they say what is allowed.
+    same = [detail for detail in details if detail["loc"][:1] == (field,)]
+    wanted = " or ".join(dict.fromkeys(_said(_form_of(detail)) for detail in same))
+    words = [word for word in re.split(r"[,'\"]| or |: ", wanted) if word.strip()]
+    folded = {word.strip().casefold(): word.strip() for word in words}
+    near = difflib.get_close_matches(str(first["input"]).casefold(), folded, 1)
+    meant = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    return QueryError(
+        f"{field}: got {_brief(repr(first['input']))}", hint=f"allowed: {_brief(wanted)}{meant}"
+    )
+
+
+def _form_of(detail: Mapping[str, Any]) -> str:
+    return "{min: , max: }" if detail["type"] == "model_type" else str(detail["msg"])
+
+
+def _said(message: str) -> str:
+    for preamble in ("Value error, ", "Input should be ", "not one of: "):
+        message = message.removeprefix(preamble)
+    return _line(message)
+
+
+# --------------------------------------------------------------------------------------------------
+# The common keys
+
+
+def _filter(archive: Archive, given: Mapping[str, Any], *, has_area: bool) -> dict[str, Json]:
+    ours = {*BUILT_IN, *archive.properties, *(archive.property_names or ())}
+    for key in given:
+        if key not in ours and (key in archive.criteria.model_fields or key in COMMON) and key != "season":
+            raise QueryError(
+                f"filter.{key}: is no filter", hint=f"it is a key of its own: write {key}: beside filter:"
+            )
+    found = filters.validate(given, archive=archive)
+    if "min_coverage" in found and not has_area:
+        raise QueryError("filter.min_coverage: the query has no area", hint="give an area, or leave it out")
+    return found
+
+
+def _assets(archive: Archive, given: Mapping[str, Any]) -> tuple[str, ...]:
+    found = _keys("assets", given["assets"]) if "assets" in given else ()
+    if archive.asset_keys is not None:
+        for key in found:
+            _known("assets", key, archive.asset_keys)
+    return found
+
+
+def _companions(archive: Archive, given: Mapping[str, Any]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for key, value in sorted(given.items()):
+        _known("with", key, sorted(archive.companions))
+        if isinstance(value, Mapping):
+            # Without options it is the same as `true`.
+            found[key] = _plain(f"with.{key}", value) or True
+        elif not isinstance(value, bool):
+            raise QueryError(
+                f"with.{key}: got {value!r}", hint="allowed: true, false, or a mapping of options"
+            )
+        elif value:
+            found[key] = True
+    return found
+
+
+def _known(field: str, key: str, allowed: Iterable[str]) -> None:
+    if key not in allowed:
+        near = difflib.get_close_matches(key, list(allowed), 1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise QueryError(f"{field}: got {key!r}", hint=f"allowed: {', '.join(allowed) or 'none'}{meant}")
+
+
+def _offline(value: Any) -> str:
+    if value not in ("drop", "keep"):
+        raise QueryError(f"offline: got {value!r}", hint="allowed: drop, keep")
+    return str(value)
+
+
+def _flag(field: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise QueryError(f"{field}: got {value!r}", hint="allowed: true, false")
+    return value
+
+
+def _keys(field: str, value: Any) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):
+        raise QueryError(f"{field}: got {value!r}", hint="allowed: a key, or a list of keys")
+    if isinstance(items, list) and not items:
+        raise QueryError(f"{field}: got an empty list", hint="leave the key out, or name a key")
+    return tuple(sorted(set(items)))
+
+
+def _mapping(field: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = given.get(field, {})
+    if not isinstance(value, Mapping):
+        raise QueryError(f"{field}: got {_brief(repr(value))}", hint="allowed: a mapping of names to values")
+    return {str(key): item for key, item in value.items()}
+
+
+def _plain(field: str, value: Mapping[str, Any]) -> Json:
+    """The mapping as JSON says it; dates that YAML made stay the text that they were."""
+    try:
+        return json.loads(canonical(json.loads(json.dumps(value, default=lambda item: item.isoformat()))))
+    except (AttributeError, TypeError, ValueError):
+        raise QueryError(f"{field}: got {_brief(repr(value))}", hint="allowed: what JSON can say") from None
+
+
+# --------------------------------------------------------------------------------------------------
+# Reading and saying
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which takes the last of two equal keys; ours refuses them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+        _once([(key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
+        return super().construct_mapping(node, deep=deep)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"{key!r} is there twice")
+        found[key] = value
+    return found
+
+
+def _line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _article(value: Any) -> str:
+    return "a list" if isinstance(value, list) else f"only {_brief(repr(value))}"

@@ -1,0 +1,127 @@
+"""Fetch a plan and die: SIGKILL before or after each call that changes a file, one after the other.
+
+Run as a program: ``dying.py PLAN WORK``. For each point it forks a child that dies there, looks at
+what is left, lets a second child finish, and looks again. One JSON object at the end says how many
+points there were, and what was wrong at any of them.
+
+The calls are those of the operating system, wrapped from outside: the code that is tested does not
+know of this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from skystage import store as stores
+from skystage.fetch import fetch_all
+from skystage.plan import Plan
+from skystage.store import Store
+from skystage.transport import Access
+
+CALLS = ("open", "write", "fsync", "replace", "unlink", "mkdir", "link")
+
+
+def fetch(plan: Path, work: Path) -> None:
+    assets = list(Plan(plan).assets())
+    outcome = fetch_all(assets, Store(work / "store"), Access(), jobs=2)
+    outcome.raise_for_failures()
+    for asset in assets:
+        Store(work / "store").link(asset, work / "into")
+
+
+def die_at(point: int, *, after: bool) -> None:
+    """Arm this process: the `point`-th call from now on kills it."""
+    left = [point]
+
+    def armed(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0 and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = real(*arguments, **options)
+            if left[0] == 0 and after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+    for name in CALLS:
+        setattr(os, name, armed(getattr(os, name)))
+    stores._syncfs = armed(stores._syncfs)
+
+
+def child(action: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def wrong(plan: Path, root: Path, *, complete: bool) -> list[str]:
+    """What is not right below `root`, which holds files by their path in the plan."""
+    found = []
+    for asset in Plan(plan).assets():
+        path = root / asset.path
+        if not path.exists():
+            if complete:
+                found.append(f"missing: {asset.path}")
+        elif hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != asset.checksums["md5"]:
+            found.append(f"wrong bytes: {asset.path}")
+    planned = {asset.path for asset in Plan(plan).assets()}
+    for path in root.rglob("*"):
+        name = str(path.relative_to(root))
+        ours = name.startswith(".skystage") or (path.name.startswith(".") and path.suffix == ".part")
+        if path.is_file() and not ours and name not in planned:
+            found.append(f"stray file: {name}")
+    return found
+
+
+def main() -> None:
+    plan, work = Path(sys.argv[1]), Path(sys.argv[2])
+    points, problems, died = 0, [], 0
+    for after in (False, True):
+        point = 0
+        while True:
+            point += 1
+            points += 1
+            home = work / f"{point}-{after}"
+
+            def until_death(home: Path = home, point: int = point, after: bool = after) -> None:
+                die_at(point, after=after)
+                fetch(plan, home)
+
+            code = child(until_death)
+            where = f"{'after' if after else 'before'} call {point}"
+            died += code == -signal.SIGKILL
+            if code not in (0, -signal.SIGKILL):
+                problems.append(f"{where}: ended with {code}")
+            problems += [f"{where}: {one}" for one in wrong(plan, home / "store", complete=False)]
+            problems += [f"{where}: into: {one}" for one in wrong(plan, home / "into", complete=False)]
+            if child(lambda home=home: fetch(plan, home)) != 0:
+                problems.append(f"{where}: the second run failed")
+            problems += [f"{where}: afterwards: {one}" for one in wrong(plan, home / "store", complete=True)]
+            problems += [f"{where}: afterwards: {one}" for one in wrong(plan, home / "into", complete=True)]
+            receipts = Store(home / "store")
+            unproved = [a.path for a in Plan(plan).assets() if receipts.receipt(a) is None]
+            problems += [f"{where}: afterwards no receipt: {path}" for path in unproved]
+            shutil.rmtree(home)
+            if code == 0:
+                break
+    print(json.dumps({"points": points, "died": died, "problems": problems}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
