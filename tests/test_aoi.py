@@ -238,6 +238,12 @@ def test_a_polygon_that_jumps_is_cut_at_the_antimeridian() -> None:
     assert aoi.parse(OVER) == aoi.parse([179, 0, -179, 2])
 
 
+def test_a_polygon_that_also_touches_the_antimeridian_stays_polygons() -> None:
+    area = aoi.parse("POLYGON((170 0, 190 0, 190 2, 175 2, 180 4, 175 5, 170 5, 170 0))")
+    assert area["type"] == "MultiPolygon"
+    assert bounds(area) == [(-180, 0, -170, 2), (170, 0, 180, 5)]
+
+
 def test_a_band_written_as_a_polygon_stays_a_band() -> None:
     assert bounds(aoi.parse("POLYGON((-180 5, 180 5, 180 9, -180 9, -180 5))")) == [(-180, 5, 180, 9)]
 

@@ -345,7 +345,7 @@ def _finish(found: BaseGeometry) -> dict[str, Any]:
 
 def _simple(found: BaseGeometry) -> Iterable[BaseGeometry]:
     for part in shapely.get_parts(found):
-        if shapely.get_num_geometries(part) == 1 and not hasattr(part, "geoms"):
+        if not hasattr(part, "geoms"):
             yield shapely.LineString(part) if part.geom_type == "LinearRing" else part
         else:
             yield from _simple(part)
@@ -356,8 +356,6 @@ def _orient(found: BaseGeometry) -> BaseGeometry:
     if _jumps(shapely.get_coordinates(found)).any():
         found = shapely.segmentize(found, _TURN / 2)
     found = shapely.normalize(found)
-    if hasattr(found, "geoms") and len(found.geoms) == 1:
-        found = found.geoms[0]
     # GEOS normalises shells clockwise; GeoJSON wants them counter-clockwise.
     return shapely.orient_polygons(found)
 
@@ -405,7 +403,7 @@ def _crossing(found: BaseGeometry) -> AreaError:
 
 def _jumps(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
     step = np.abs(np.diff(xy[:, 0]))
-    return (step > 180) & (step != _TURN)
+    return np.asarray((step > 180) & (step != _TURN))
 
 
 def _continue(xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -445,7 +443,12 @@ def _wrap(found: BaseGeometry) -> BaseGeometry:
         window = shapely.box(turn * _TURN - 180, -90, turn * _TURN + 180, 90)
         piece = found if first == last else shapely.intersection(found, window)
         pieces.append(shapely.transform(piece, _shift(turn * _TURN)))
-    return pieces[0] if len(pieces) == 1 else shapely.union_all(pieces)
+    if len(pieces) == 1:
+        return pieces[0]
+    # Where a polygon only touches the meridian, cutting leaves points and lines behind.
+    simple = [part for piece in pieces for part in _simple(piece)]
+    kept = [part for part in simple if shapely.get_dimensions(part) == shapely.get_dimensions(found)]
+    return shapely.union_all(kept)
 
 
 def _shift(by: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:

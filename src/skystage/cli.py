@@ -416,6 +416,7 @@ def _sandbox(arguments: argparse.Namespace) -> int:
         "catalogue": arguments.catalogue,
         "faults": arguments.faults,
         "log": arguments.log,
+        "payload_size": arguments.payload_size,
     }
     if arguments.action == "serve":
         return sandbox.serve(**options)
@@ -501,7 +502,13 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--catalogue", type=Path, metavar="DIR", help="recorded answers to load")
     sandbox.add_argument("--faults", type=Path, metavar="FILE", help="faults to inject (YAML or JSON)")
     sandbox.add_argument("--log", type=Path, metavar="FILE", help="write each request as a JSON line")
-    sandbox.usage = "skystage sandbox {run,serve} [--catalogue DIR] [--faults FILE] [--log FILE] [-- COMMAND ...]"
+    sandbox.add_argument(
+        "--payload-size", type=_positive, default=48_000, metavar="BYTES", help="size of a product's stand-in"
+    )
+    sandbox.usage = (
+        "skystage sandbox {run,serve} [--catalogue DIR] [--faults FILE] [--log FILE]\n"
+        "       [--payload-size BYTES] [-- COMMAND ...]"
+    )
     return parser
 
 

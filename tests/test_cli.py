@@ -1,0 +1,424 @@
+"""The command line as a person or a script meets it: exit codes, one line for a mistake, JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from skystage import cli
+
+QUERY = {"archive": "asf", "relative_orbit": 35, "processing_level": "SLC", "with": {"orbits": True}}
+BYTES = "dy4owt9f80bz7.cloudfront.net"
+
+
+@pytest.fixture
+def ask(tmp_path: Path):
+    def write(**changes: object) -> str:
+        path = tmp_path / "query.yaml"
+        path.write_text(yaml.safe_dump({k: v for k, v in {**QUERY, **changes}.items() if v is not None}))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]):
+    def call(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = cli.run([str(argument) for argument in arguments])
+        except SystemExit as ended:  # argparse
+            code = ended.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def planned(box, run, ask, tmp_path: Path) -> Path:
+    code, _, err = run("plan", ask(), "-o", tmp_path / "plan.ndjson")
+    assert code == 0, err
+    box.clear()
+    return tmp_path / "plan.ndjson"
+
+
+def test_a_plan_is_made_fetched_verified_and_listed(box, run, ask, tmp_path):
+    plan, store, items = tmp_path / "p.ndjson", tmp_path / "store", tmp_path / "out" / "items.json"
+    code, out, err = run("plan", ask(), "-o", plan, "--json")
+    made = json.loads(out)
+    assert code == 0
+    assert set(made) == {
+        *("granules", "assets", "bytes", "hits", "truncated", "unresolved", "degraded", "dropped", "digest"),
+    }
+    code, out, _ = run("fetch", plan, "--store", store, "--json")
+    fetched = json.loads(out)
+    assert (code, fetched["staged"], fetched["failed"]) == (0, made["assets"], [])
+    assert fetched["bytes"] == fetched["bytes_moved"] == made["bytes"]
+    box.clear()
+    code, out, err = run("fetch", plan, "--store", store, "--json")
+    again = json.loads(out)
+    assert (code, again["already"], again["requests"], box.requests()) == (0, made["assets"], 0, [])
+    assert "0 requests" in err
+    assert json.loads(run("verify", plan, "--store", store, "--json")[1]) == {
+        "ok": made["assets"],
+        "missing": [],
+        "damaged": [],
+    }
+    assert run("manifest", plan, "--store", store, "-o", items)[0] == 0
+    assert len(json.loads(items.read_text())["features"]) == made["granules"]
+    checked = subprocess.run(["sha256sum", "-c", "--quiet", "checksums.txt"], cwd=items.parent, check=False)
+    assert checked.returncode == 0
+
+
+def test_damage_is_found_and_mended(planned, run, tmp_path):
+    store = tmp_path / "store"
+    run("fetch", planned, "--store", store)
+    zips = sorted(store.rglob("*.zip"))
+    zips[0].write_bytes(b"damaged")
+    zips[1].unlink()
+    content = bytearray(zips[2].read_bytes())
+    content[1000] ^= 1
+    times = zips[2].stat()
+    zips[2].write_bytes(content)
+    os.utime(zips[2], ns=(times.st_atime_ns, times.st_mtime_ns))  # nothing to see from outside
+    code, out, _ = run("verify", planned, "--store", store, "--json")
+    found = json.loads(out)
+    assert (code, len(found["missing"]), len(found["damaged"])) == (4, 1, 1)
+    code, out, _ = run("verify", planned, "--store", store, "--deep", "--json")
+    found = json.loads(out)
+    assert (code, len(found["missing"]), len(found["damaged"])) == (4, 1, 2)
+    zips[2].unlink()
+    assert run("fetch", planned, "--store", store)[0] == 0
+    assert run("verify", planned, "--store", store, "--deep")[0] == 0
+
+
+def test_verify_names_what_was_never_staged_by_us(planned, run, tmp_path):
+    store = tmp_path / "store"
+    code, out, _ = run("verify", planned, "--store", store)
+    assert code == 4
+    assert out.count("missing  ") == json.loads(planned.read_text().splitlines()[0])["totals"]["assets"]
+
+
+def test_failed_assets_are_named_with_exit_code_4_and_still_one_json_object(box, planned, run, tmp_path):
+    box.set_faults([{"match": {"host": BYTES, "path": "*8661*"}, "status": 404}])
+    code, out, err = run("fetch", planned, "--store", tmp_path / "store", "--json")
+    found = json.loads(out)
+    assert code == 4
+    assert [item["error"] for item in found["failed"]] == ["NotFound"]
+    assert found["staged"] == found["planned"] - 1
+    assert "8661" in err
+
+
+def test_batches_together_stage_the_whole_plan(box, planned, run, tmp_path):
+    store = tmp_path / "store"
+    results = [
+        json.loads(run("fetch", planned, "--store", store, "--batch", f"{n}/3", "--json")[1])
+        for n in (1, 2, 3)
+    ]
+    assert all(result["failed"] == [] for result in results)
+    assert run("verify", planned, "--store", store)[0] == 0
+    assert len([request for request in box.requests() if request["host"] == BYTES]) == 15
+
+
+def test_only_assets_of_a_key_are_fetched_when_asked(box, planned, run, tmp_path):
+    assert run("fetch", planned, "--store", tmp_path / "s", "--asset", "orbit")[0] == 0
+    assert not [request for request in box.requests() if request["host"] == BYTES]
+    code, _, err = run("fetch", planned, "--store", tmp_path / "s", "--asset", "orbits")
+    assert code == 2
+    assert "data, orbit" in err
+
+
+def test_a_dry_run_and_an_offline_run_make_no_request(box, planned, run, tmp_path):
+    code, out, _ = run("fetch", planned, "--store", tmp_path / "s", "--dry-run", "--json")
+    assert (code, json.loads(out)["already"]) == (0, 0)
+    code, out, _ = run("fetch", planned, "--store", tmp_path / "s", "--offline", "--json")
+    assert code == 4
+    assert {item["error"] for item in json.loads(out)["failed"]} == {"Offline"}
+    assert box.requests() == []
+
+
+def test_files_are_linked_where_the_workflow_wants_them(planned, run, tmp_path):
+    store, into = tmp_path / "store", tmp_path / "into"
+    assert run("fetch", planned, "--store", store, "--into", into)[0] == 0
+    linked = [path for path in into.rglob("*") if path.is_file()]
+    assert linked
+    for path in linked:
+        assert path.samefile(store / path.relative_to(into))
+    linked[0].unlink()
+    assert run("verify", planned, "--store", store)[0] == 0
+    assert run("fetch", planned, "--store", store, "--into", into)[0] == 0
+    assert linked[0].exists()
+
+
+def test_unresolved_assets_fail_the_fetch_unless_the_query_allows_it(box, run, ask, tmp_path):
+    plan = tmp_path / "p"
+    code, out, _ = run("plan", ask(relative_orbit=None), "-o", plan, "--json")
+    unresolved = json.loads(out)["unresolved"]
+    assert (code, unresolved) == (0, unresolved)
+    assert unresolved > 0
+    code, out, _ = run("fetch", plan, "--store", tmp_path / "s", "--json")
+    failed = json.loads(out)["failed"]
+    assert (code, [item["error"] for item in failed]) == (4, ["Unresolvable"] * unresolved)
+    run("plan", ask(relative_orbit=None, allow_missing=["orbit"]), "-o", plan)
+    assert run("fetch", plan, "--store", tmp_path / "s")[0] == 0
+
+
+def test_nothing_that_matches_is_exit_code_3_unless_that_is_allowed(box, run, ask, tmp_path):
+    asked = ask(relative_orbit=175)
+    assert run("plan", asked, "-o", tmp_path / "p")[0] == 3
+    assert run("plan", asked, "-o", tmp_path / "p", "--allow-empty")[0] == 0
+    assert run("search", asked)[0] == 3
+    assert run("search", asked, "--allow-empty")[0] == 0
+    assert run("fetch", tmp_path / "p", "--store", tmp_path / "s")[0] == 0
+
+
+def test_a_search_lists_granules_as_table_json_and_geojson(box, run, ask, tmp_path):
+    code, out, err = run("search", ask())
+    assert code == 0
+    assert len(out.splitlines()) == 15
+    assert "15 granules of 15" in err
+    assert len(json.loads(run("search", ask(), "--json")[1])["granules"]) == 15
+    features = json.loads(run("search", ask(), "--geojson")[1])["features"]
+    assert features[0]["geometry"]["type"] == "Polygon"
+    code, out, _ = run("search", ask(), "-o", tmp_path / "granules.ndjson")
+    assert (code, out) == (0, "")
+    assert len((tmp_path / "granules.ndjson").read_text().splitlines()) == 15
+
+
+def test_a_query_is_read_from_standard_input(box, run, tmp_path, monkeypatch):
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(QUERY)))
+    assert run("plan", "-", "-o", tmp_path / "p")[0] == 0
+    for text in ("[1, 2]", "a: [", ""):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        code, _, err = run("plan", "-", "-o", tmp_path / "p")
+        assert code == 2
+        assert len(err.splitlines()) == 1
+
+
+def test_explain_lists_every_drop_with_its_reason(box, run, ask, tmp_path):
+    _, _, err = run("plan", ask(filter={"polarization": ["VV"]}), "-o", tmp_path / "p", "--explain")
+    assert "dropped       13 polarization" in err
+    assert err.count("  polarization") >= 13
+
+
+def test_a_summary_shows_the_stacks(planned, run):
+    code, out, _ = run("summary", planned)
+    assert code == 0
+    assert out.splitlines()[0].split() == [
+        *("direction", "path", "frame", "granules", "dates", "first", "last", "gap", "platforms", "size"),
+    ]
+    assert "ascending  35" in out
+    stacks = json.loads(run("summary", planned, "--json", "--scenes")[1])["stacks"]
+    assert sum(len(stack["granules"]) for stack in stacks) == 15
+    assert stacks[0]["stack"] in run("summary", planned, "--scenes")[1]
+
+
+def test_two_plans_are_compared(planned, run, ask, tmp_path):
+    run("plan", ask(filter={"polarization": ["VV+VH"]}), "-o", tmp_path / "other")
+    code, out, _ = run("plan-diff", planned, tmp_path / "other", "--json")
+    assert (code, len(json.loads(out)["gone"])) == (0, 2)
+    assert run("plan-diff", planned, tmp_path / "other")[1].count("gone  ") == 2
+
+
+@pytest.mark.parametrize("form", ["urls", "curl", "aria2", "rclone"])
+def test_a_plan_is_exported_without_credentials(planned, run, form):
+    code, out, _ = run("export", planned, "--format", form, "--asset", "data")
+    assert code == 0
+    assert out.count("https://datapool.asf.alaska.edu/") == 15
+    assert "Bearer" not in out
+    assert ("checksum=md5=" in out) == (form == "aria2")
+
+
+def test_an_exported_shell_script_is_valid_shell(planned, run, tmp_path):
+    (tmp_path / "fetch.sh").write_text(run("export", planned, "--format", "curl")[1])
+    assert subprocess.run(["sh", "-n", str(tmp_path / "fetch.sh")], check=False).returncode == 0
+
+
+def test_archives_are_listed_with_their_keys(run):
+    assert "asf" in run("archives")[1]
+    listed = json.loads(run("archives", "--json")[1])["archives"]
+    assert "relative_orbit" in listed[0]["criteria"]
+
+
+def test_limits_are_shown(run, monkeypatch, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("limits: {sentinel1.asf.alaska.edu: {connections: 3}}")
+    monkeypatch.setenv("SKYSTAGE_CONFIG", str(config))
+    shown = json.loads(run("limits", "show", "--json")[1])["limits"]
+    assert shown["sentinel1.asf.alaska.edu"]["connections"] == 3
+    assert "*.dataspace.copernicus.eu" in run("limits", "show")[1]
+
+
+def test_the_doctor_says_that_all_is_well(box, run, tmp_path):
+    code, out, _ = run("doctor", "--store", tmp_path / "store")
+    assert code == 0, out
+    assert "FIX" not in out
+    assert "netrc" in out
+
+
+def test_the_doctor_names_each_problem_with_its_fix(box, run, monkeypatch, impatient):
+    monkeypatch.setenv("NETRC", "/nowhere")
+    box.set_faults([{"match": {"host": "cmr.earthdata.nasa.gov"}, "status": 503}])
+    code, out, _ = run("doctor", "asf", "--json")
+    findings = json.loads(out)["findings"]
+    assert code == 1
+    assert [finding["ok"] for finding in findings] == [False, False]
+    assert "EARTHDATA_TOKEN" in findings[1]["fix"]
+    assert run("doctor", "asff")[0] == 2
+
+
+def test_the_manifest_says_what_is_not_staged(planned, run, tmp_path):
+    run("fetch", planned, "--store", tmp_path / "s", "--batch", "1/3")
+    code, out, _ = run("manifest", planned, "--store", tmp_path / "s", "-o", tmp_path / "i.json", "--json")
+    assert code == 4
+    assert json.loads(out)["missing"] > 0
+
+
+def test_a_manifest_of_another_kind_is_refused(planned, run, tmp_path):
+    code, _, err = run("manifest", planned, "--store", tmp_path / "s", "-o", tmp_path / "i.csv")
+    assert code == 1
+    assert ".json or .parquet" in err
+
+
+# --------------------------------------------------------------------------------------------------
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"relativ_orbit": 35}, "relative_orbit"),
+        ({"flight_direction": "ASCENDIG"}, "ASCENDING"),
+        ({"start": "2018-02-01", "end": "2018-01-01"}, "before"),
+        ({"area": [0, 0, 10, 95]}, "95"),
+        ({"polarization": []}, "empty"),
+        ({"area": [-179, -10, 179, 10]}, "west > east"),
+        ({"filter": {"earliest": 1, "latest": 1}}, "latest"),
+        ({"archive": "asv"}, "asf"),
+        ({"filter": {"latest": 0}}, "1"),
+        ({"filter": {"no_such": 1}}, "no_such"),
+        ({"with": {"orbit": True}}, "orbits"),
+        ({"assets": ["date"]}, "data"),
+    ],
+)
+def test_a_query_that_cannot_be_asked_is_one_helpful_line(box, run, ask, tmp_path, change, said):
+    code, out, err = run("plan", ask(**change), "-o", tmp_path / "p")
+    assert code == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert said in err
+    assert next(iter(change)) in err
+    assert not (tmp_path / "p").exists()
+    assert box.requests() == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan"],
+        ["nonsense"],
+        [],
+        ["fetch", "p"],
+        ["fetch", "p", "--store", "s", "--batch", "4/3"],
+        ["fetch", "p", "--store", "s", "--jobs", "0"],
+        ["sandbox", "run"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(run, arguments):
+    assert run(*arguments)[0] == 2
+
+
+def test_a_plan_that_is_not_there_is_one_line(run, tmp_path):
+    code, _, err = run("fetch", tmp_path / "none", "--store", tmp_path / "s")
+    assert code == 2
+    assert len(err.splitlines()) == 1
+
+
+def test_missing_credentials_are_exit_code_5_and_too_little_disk_6(planned, run, tmp_path, monkeypatch):
+    from skystage.store import Store
+
+    with monkeypatch.context() as patch:
+        patch.setenv("NETRC", "/nowhere")
+        code, _, err = run("fetch", planned, "--store", tmp_path / "s", "--asset", "data")
+    assert code == 5
+    assert "urs.earthdata.nasa.gov" in err
+    monkeypatch.setattr(Store, "free", lambda self: 1000)
+    code, _, err = run("fetch", planned, "--store", tmp_path / "s")
+    assert code == 6
+    assert "0 free" in err  # what is free beyond the reserve is what counts
+
+
+def test_an_interrupt_is_no_traceback(run, monkeypatch):
+    from skystage import report
+
+    def interrupted(granules):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "stacks", interrupted)
+    monkeypatch.setattr("skystage.plan.Plan.__init__", lambda self, path: None)
+    monkeypatch.setattr("skystage.plan.Plan.granules", lambda self: [])
+    code, _, err = run("summary", "p")
+    assert code == 130
+    assert "continue" in err
+
+
+# --------------------------------------------------------------------------------------------------
+# Weight
+
+HEAVY = {
+    *("pandas", "numpy", "astropy", "astroquery", "rasterio", "prefect", "snakemake", "asf_search", "boto3"),
+    *("botocore", "pystac_client", "pydantic", "shapely", "pyproj", "requests", "urllib3", "rich", "yaml"),
+}
+LOADED = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+
+
+def loaded(program: str, *arguments: str) -> set[str]:
+    code = f"import sys; sys.argv[1:] = {list(arguments)!r}\ntry:\n    {program}\nexcept SystemExit: pass\n{LOADED}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(ended.stdout.splitlines()[-1].split())
+
+
+def test_importing_skystage_loads_no_client_library():
+    assert not loaded("import skystage") & HEAVY
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fetch", "--help"]])
+def test_asking_for_help_loads_no_client_library(arguments):
+    assert not loaded("from skystage import cli; cli.main()", *arguments) & HEAVY
+
+
+@pytest.mark.parametrize("command", ["fetch", "verify"])
+def test_what_is_staged_already_is_confirmed_without_loading_a_client_library(
+    planned, run, tmp_path, command
+):
+    store = tmp_path / "store"
+    run("fetch", planned, "--store", store)
+    found = loaded("from skystage import cli; cli.main()", command, str(planned), "--store", str(store))
+    assert not found & HEAVY
+
+
+def test_every_public_name_can_be_had():
+    import skystage
+
+    for name in skystage.__all__:
+        assert getattr(skystage, name)
+        assert name in dir(skystage)
+    with pytest.raises(AttributeError):
+        skystage.no_such_name  # noqa: B018
+
+
+def test_the_version_is_answered_at_once():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "skystage.cli", "--version"], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 0.6  # measured: 0.07 s; the bound is for machines under load
