@@ -79,7 +79,7 @@ def test_zero_has_one_sign() -> None:
 # Files
 
 
-@pytest.mark.parametrize("name", ["a.geojson", "a.json", "a.wkt"])
+@pytest.mark.parametrize("name", ["a.geojson", "a.json", "a.wkt", "polygon.geojson"])
 def test_a_file_is_found_beside_the_query(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(aoi.to_wkt(BOX) if name.endswith("wkt") else json.dumps(BOX))
     assert aoi.parse(name, base=tmp_path) == aoi.parse(BOX)

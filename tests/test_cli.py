@@ -382,7 +382,8 @@ LOADED = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modu
 
 
 def loaded(program: str, *arguments: str) -> set[str]:
-    code = f"import sys; sys.argv[1:] = {list(arguments)!r}\ntry:\n    {program}\nexcept SystemExit: pass\n{LOADED}"
+    begin = f"import sys; sys.argv[1:] = {list(arguments)!r}"
+    code = f"{begin}\ntry:\n    {program}\nexcept SystemExit: pass\n{LOADED}"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(ended.stdout.splitlines()[-1].split())
 

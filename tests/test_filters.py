@@ -280,7 +280,7 @@ def test_coverage_by_date_unites_the_frames_of_one_pass(
 
 
 def test_coverage_without_an_area_is_an_error() -> None:
-    with pytest.raises(QueryError, match="filter.min_coverage: the query has no area"):
+    with pytest.raises(QueryError, match=r"filter.min_coverage: the query has no area"):
         kept([granule()], min_coverage=0.5)
 
 
@@ -437,7 +437,7 @@ def test_open_archives_take_any_property_but_no_misspelt_criterion_of_ours() -> 
 
 
 def test_pairs_need_an_archive_with_paths_and_frames() -> None:
-    with pytest.raises(QueryError, match="filter.path_frame"):
+    with pytest.raises(QueryError, match=r"filter\.path_frame"):
         filters.validate({"path_frame": [1, 2]}, archive=archive(properties={"frame": "frameNumber"}))
 
 

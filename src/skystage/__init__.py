@@ -10,20 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skystage.errors import SkystageError as SkystageError
-    from skystage.fetch import fetch as fetch
-    from skystage.fetch import fetch_all as fetch_all
-    from skystage.model import Asset as Asset
-    from skystage.model import Granule as Granule
-    from skystage.model import Query as Query
-    from skystage.model import Receipt as Receipt
-    from skystage.model import Source as Source
-    from skystage.plan import Plan as Plan
+    from skystage.errors import SkystageError
+    from skystage.fetch import fetch, fetch_all
+    from skystage.model import Asset, Granule, Query, Receipt, Source
+    from skystage.plan import Plan
     from skystage.plan import build as build_plan
     from skystage.query import parse as parse_query
     from skystage.query import read as read_query
-    from skystage.store import Store as Store
-    from skystage.transport import Access as Access
+    from skystage.store import Store
+    from skystage.transport import Access
 
 __version__ = "0.1.0"
 
@@ -44,7 +39,23 @@ _PUBLIC = {
     "read_query": ("skystage.query", "read"),
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = [
+    "Access",
+    "Asset",
+    "Granule",
+    "Plan",
+    "Query",
+    "Receipt",
+    "SkystageError",
+    "Source",
+    "Store",
+    "__version__",
+    "build_plan",
+    "fetch",
+    "fetch_all",
+    "parse_query",
+    "read_query",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 ALLOWED = "an area is [west, south, east, north], WKT, GeoJSON, or a file of any of these"
 _CROSS = "to cross the antimeridian write west > east, as in [170, -20, -170, 20]"
-_WKT = re.compile(r"\s*(?:SRID=(?P<srid>\d+);)?\s*(?P<wkt>(?:MULTI)?(?:POINT|LINESTRING|POLYGON)\b.*|"
-                  r"GEOMETRYCOLLECTION\b.*|LINEARRING\b.*)", re.IGNORECASE | re.DOTALL)  # fmt: skip
+_WKT = re.compile(
+    r"\s*(?:SRID=(?P<srid>\d+);)?\s*(?P<wkt>(?:(?:MULTI)?(?:POINT|LINESTRING|POLYGON)|GEOMETRYCOLLECTION|"
+    r"LINEARRING)\s*(?:ZM?|M)?\s*(?:\(|EMPTY\b).*)",
+    re.IGNORECASE | re.DOTALL,
+)
 _TURN = 360.0
 _PIECES = 64
 """A projected outline is cut into pieces of this part of its extent, so that edges stay where they were."""

@@ -164,10 +164,12 @@ def dedupe(
     processed
         When a granule was processed, as text that sorts; the rest is dropped as ``superseded``.
     """
-    once = {(g.archive, g.collection, g.id): g for g in reversed(list(granules))}
+    once: dict[tuple[str, str, str], Granule] = {}
+    for granule in granules:
+        once.setdefault((granule.archive, granule.collection, granule.id), granule)
     newest: dict[Hashable, tuple[str, str, str]] = {}
     ranks = []
-    for granule in reversed(once.values()):
+    for granule in once.values():
         key = sensing(granule)
         # The names decide between equals, so that the order of the input does not.
         rank = (processed(granule), granule.native_id, granule.collection)

@@ -172,5 +172,9 @@ def _write_parquet(path: Path, items: list[Json]) -> None:
             f"{path}: GeoParquet needs the package rustac", hint="pip install 'skystage[parquet]'"
         ) from error
     part = path.with_name(f".{os.getpid()}.{path.name}")
-    asyncio.run(rustac.write(str(part), items))
+
+    async def run() -> None:
+        await rustac.write(str(part), items)
+
+    asyncio.run(run())
     part.replace(path)

@@ -31,9 +31,8 @@ def progress(total: int) -> Iterator[events.Listener]:
         def listen(event: events.Event) -> None:
             if isinstance(event, events.Progressed):
                 bar.advance(task, event.count)
-            elif isinstance(event, events.Started) and event.resumed_from:
-                bar.update(task, completed=None)
             elif isinstance(event, events.Retrying):
-                bar.console.print(f"again in {event.delay:.0f} s: {event.error.message}", markup=False)
+                said = f"again in {event.delay:.0f} s: {event.error.message}"
+                bar.console.print(said, markup=False, highlight=False)
 
         yield listen

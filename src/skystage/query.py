@@ -162,22 +162,33 @@ def _refusal(error: ValidationError) -> QueryError:
     field = first["loc"][0]
     # A union has an error for each of its alternatives: together they say what is allowed.
     same = [detail for detail in details if detail["loc"][:1] == (field,)]
+    got = f"{field}: got {_brief(repr(first['input']))}"
+    for detail in same:
+        if detail["type"] == "value_error" and not detail["msg"].startswith(_LISTED):
+            return QueryError(f"{got}: {_said(detail['msg'])}")
     wanted = " or ".join(dict.fromkeys(_said(_form_of(detail)) for detail in same))
-    words = [word for word in re.split(r"[,'\"]| or |: ", wanted) if word.strip()]
-    folded = {word.strip().casefold(): word.strip() for word in words}
+    words = [word.strip() for word in re.split(r"[,'\"]| or |: ", wanted) if word.strip()]
+    folded = {word.casefold(): word for word in words}
     near = difflib.get_close_matches(str(first["input"]).casefold(), folded, 1)
     meant = f"; did you mean {folded[near[0]]!r}?" if near else ""
-    return QueryError(
-        f"{field}: got {_brief(repr(first['input']))}", hint=f"allowed: {_brief(wanted)}{meant}"
-    )
+    return QueryError(got, hint=f"allowed: {_brief(wanted)}{meant}")
+
+
+_LISTED = "Value error, not one of: "
+"""How an archive's model begins an error that goes on with all allowed values, comma separated."""
 
 
 def _form_of(detail: Mapping[str, Any]) -> str:
-    return "{min: , max: }" if detail["type"] == "model_type" else str(detail["msg"])
+    if detail["type"] == "model_type":
+        return "{min: , max: }"
+    if detail["type"] == "missing":
+        last = detail["loc"][-1]
+        return "more values" if isinstance(last, int) else f"a mapping with {last}"
+    return str(detail["msg"]).partition(", unable to parse")[0]
 
 
 def _said(message: str) -> str:
-    for preamble in ("Value error, ", "Input should be ", "not one of: "):
+    for preamble in (_LISTED, "Value error, ", "Input should be "):
         message = message.removeprefix(preamble)
     return _line(message)
 

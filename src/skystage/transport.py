@@ -179,7 +179,6 @@ class Access:
         TransferError
             On any status but 200, and on a body that is cut or longer than `limit` bytes.
         """
-
         name = url.partition("?")[0]
 
         def once() -> bytes:

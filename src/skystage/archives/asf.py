@@ -228,7 +228,7 @@ EXTRA = {
     "lookDirection": "LOOK_DIRECTION",
     "processedAt": "PROCESSING_DATE",
 }
-"""Properties that asf_search searches by or ASF prints, and leaves out of its products: from the UMM record."""
+"""Properties that asf_search searches by, or ASF prints, and its products lack: from the UMM record."""
 
 _NUMBERS = frozenset({"asfFrame", "esaFrame"})
 

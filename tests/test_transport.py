@@ -1,0 +1,212 @@
+"""The transport against the archives in a box: redirects, log-ins, proxies, S3."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from skystage import s3, transport
+from skystage.auth import Secret
+from skystage.errors import (
+    CredentialsMissing,
+    Interrupted,
+    NotFound,
+    Refused,
+    ShortBody,
+    TermsNotAccepted,
+    WrongBody,
+)
+from skystage.model import Source
+from skystage.transport import Access
+
+ORBITS = "s1-orbits.s3.amazonaws.com"
+LISTING = f"https://{ORBITS}/?prefix=AUX_POEORB&max-keys=1"
+LOGIN = "urs.earthdata.nasa.gov"
+
+
+def key(box) -> str:
+    import xml.etree.ElementTree as ET
+
+    space = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+    return ET.fromstring(Access().read(LISTING)).findtext(f"{space}Contents/{space}Key")  # noqa: S314
+
+
+def got(access: Access, source: Source) -> tuple[int, bytes]:
+    with access.open(source, {"Accept-Encoding": "identity"}) as body:
+        return body.head.status, b"".join(body.blocks())
+
+
+def test_a_public_object_is_read_by_its_https_and_by_its_s3_address(box, access):
+    name = key(box)
+    by_https = got(access, Source(href=f"https://{ORBITS}/{name}"))
+    by_s3 = got(access, Source(href=f"s3://s1-orbits/{name}"))
+    assert by_https == by_s3
+    assert by_https[0] == 200
+    assert b"<Earth_Explorer_File" in by_https[1]
+
+
+def test_signed_and_requester_pays_requests_carry_what_aws_asks_for(box):
+    access = Access(secrets={"aws": Secret(username="KEY", password="SECRET")})
+    name = key(box)
+    box.clear()
+    got(access, Source(href=f"s3://s1-orbits/{name}", auth="aws", requester_pays=True))
+    sent = box.requests()[-1]["headers"]
+    assert sent["authorization"].startswith("AWS4-HMAC-SHA256 Credential=KEY/")
+    assert sent["x-amz-request-payer"] == "requester"
+    assert "SECRET" not in json.dumps(sent)
+
+
+def test_a_bucket_of_another_region_is_asked_again_with_that_region(box):
+    access = Access(secrets={"aws": Secret(username="KEY", password="SECRET")})
+    name = key(box)
+    box.clear()
+    box.set_faults(
+        [
+            {
+                "match": {"host": ORBITS, "times": 1},
+                "status": 400,
+                "headers": {"x-amz-bucket-region": "us-west-2"},
+            }
+        ]
+    )
+    assert got(access, Source(href=f"s3://s1-orbits/{name}", auth="aws"))[0] == 200
+    regions = [request["headers"]["authorization"].split("/")[2] for request in box.requests()]
+    assert regions == ["us-east-1", "us-west-2"]
+
+
+def test_missing_aws_credentials_are_named(box, access, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(CredentialsMissing, match="AWS_ACCESS_KEY_ID"):
+        got(access, Source(href="s3://bucket/key", auth="aws"))
+
+
+@pytest.mark.parametrize(
+    ("href", "address"),
+    [
+        ("s3://bucket/a/b c+d.tif", "https://bucket.s3.amazonaws.com/a/b%20c%2Bd.tif"),
+        ("s3://dotted.bucket/key", "https://s3.amazonaws.com/dotted.bucket/key"),
+        ("https://host/x?y=1", "https://host/x?y=1"),
+    ],
+)
+def test_an_s3_address_is_the_https_address_that_serves_it(monkeypatch, href, address):
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    assert s3.https_url(href) == address
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:8333/")
+    assert s3.https_url("s3://bucket/key") == "http://127.0.0.1:8333/bucket/key"
+
+
+def test_redirects_that_do_not_end_are_refused(box, access):
+    host = "datapool.asf.alaska.edu"
+    box.set_faults([{"match": {"host": host}, "status": 307, "headers": {"Location": f"https://{host}/x"}}])
+    with pytest.raises(Refused, match="redirects"):
+        got(access, Source(href=f"https://{host}/x", auth="earthdata"))
+    assert len([request for request in box.requests() if request["host"] == host]) == transport.HOPS
+
+
+def test_a_browser_login_that_reports_missing_terms_is_told_apart(box, access):
+    host = "datapool.asf.alaska.edu"
+    location = f"https://{LOGIN}/x?error_msg=EULA&resolution_url=https%3A%2F%2F{LOGIN}%2Fapprove"
+    box.set_faults([{"match": {"host": host}, "status": 302, "headers": {"Location": location}}])
+    with pytest.raises(TermsNotAccepted) as caught:
+        got(access, Source(href=f"https://{host}/x", auth="earthdata"))
+    assert f"https://{LOGIN}/approve" in caught.value.hint
+
+
+def test_a_login_chain_by_cookies_is_followed_with_each_secret_at_its_host(box, slc):
+    """A user of the browser's way: the distribution host does not take the Bearer, and asks for a cookie."""
+    host = "sentinel1.asf.alaska.edu"
+    access = Access()
+    box.set_faults(
+        [
+            {
+                "match": {"host": host, "times": 1},
+                "status": 302,
+                "headers": {
+                    "Location": f"https://{LOGIN}/oauth/authorize?client_id=BO_n7nTIlMljdvU6kRRB3g&response_type=code"
+                    f"&redirect_uri=https://{host}/login&state={slc.sources[0].href.partition('.edu')[2]}"
+                },
+            }
+        ]
+    )
+    status, content = got(access, slc.sources[0])
+    assert (status, len(content)) == (200, slc.size)
+    visited = [request["host"] for request in box.requests()]
+    assert visited.count(LOGIN) == 2  # the token, then the code
+    for request in box.requests():
+        if "cookie" in request["headers"]:
+            assert request["host"].endswith((".asf.alaska.edu", ".earthdata.nasa.gov"))
+        if request["headers"].get("authorization", "").startswith("Basic"):
+            assert request["host"] == LOGIN
+    access.close()
+
+
+def test_credentials_are_not_sent_without_tls(access, monkeypatch):
+    slots = transport._Slots(access, Source(href="https://datapool.asf.alaska.edu/x", auth="earthdata"))
+    monkeypatch.setattr(slots._scheme, "authorization", lambda host: "Bearer t")
+    assert slots._headers("https://datapool.asf.alaska.edu/x", {}, "r")["Authorization"] == "Bearer t"
+    assert "Authorization" not in slots._headers("http://datapool.asf.alaska.edu/x", {}, "r")
+
+
+def test_an_unknown_host_does_not_escape_the_sandbox(box, access):
+    assert got(access, Source(href="https://nowhere.example.org/"))[0] == 502
+
+
+def test_a_small_document_is_read_whole_or_not_at_all(box, access, impatient):
+    assert access.read(LISTING).startswith(b"<?xml")
+    box.set_faults([{"match": {"host": ORBITS, "times": 2}, "cut": 100}])
+    assert access.read(LISTING).startswith(b"<?xml")
+    with pytest.raises(WrongBody, match="more than 10 bytes"):
+        access.read(LISTING, limit=10)
+    with pytest.raises(NotFound, match="AUX_POEORB/none"):
+        access.read(f"https://{ORBITS}/AUX_POEORB/none?x=1")
+    box.set_faults([{"match": {"host": ORBITS}, "cut": 100}])
+    with pytest.raises((Interrupted, ShortBody)):
+        access.read(LISTING)
+
+
+def test_one_rule_says_which_certificates_are_trusted(monkeypatch):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert transport.tls_bundle() is None
+    monkeypatch.setenv("SSL_CERT_FILE", "c")
+    assert transport.tls_bundle() == "c"
+    monkeypatch.setenv("CURL_CA_BUNDLE", "b")
+    assert transport.tls_bundle() == "b"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "a")
+    assert transport.tls_bundle() == "a"
+
+
+def test_the_proxy_of_the_environment_is_used_and_its_exceptions_are_kept(monkeypatch):
+    import urllib3
+
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "direct.org")
+    monkeypatch.setenv("no_proxy", "direct.org")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert isinstance(transport.connection("https://host/"), urllib3.ProxyManager)
+    assert not isinstance(transport.connection("https://direct.org/"), urllib3.ProxyManager)
+
+
+def test_a_keep_alive_connection_is_used_again(box, access):
+    for _ in range(5):
+        access.read(LISTING)
+    assert len({request["connection"] for request in box.requests()}) == 1
+
+
+def test_no_module_but_transport_and_asf_search_opens_connections():
+    """Bytes move in one room: no other module of the core imports a client that moves them."""
+    root = Path(transport.__file__).parent
+    allowed = {"transport.py", "limits.py", "archives/asf.py"}
+    for path in root.rglob("*.py"):
+        name = str(path.relative_to(root))
+        text = path.read_text()
+        if not name.startswith("sandbox/") and name not in allowed:
+            assert "import urllib3" not in text, name
+            assert "import requests" not in text, name
+            assert "import boto3" not in text, name
