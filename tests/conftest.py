@@ -11,12 +11,14 @@ import pytest
 
 from skystage import archives, retry
 from skystage.limits import HostLimit, Limits
-from skystage.model import Asset, Granule, Query
+from skystage.model import Asset, Granule, Query, Receipt, from_iso
+from skystage.resume import Part
 from skystage.sandbox import Sandbox
 from skystage.store import Store
 from skystage.transport import Access
 
 ROOT = Path(__file__).resolve().parent.parent
+SMALL = Asset(key="data", path="asf/C/g/f.bin", size=5)
 RECORDINGS = Path(os.environ.get("SKYSTAGE_RECORDINGS", ROOT.parent / "shared" / "recordings"))
 
 
@@ -123,3 +125,29 @@ def slc(slcs: list[Granule]) -> Asset:
     asset = slcs[0].asset("data")
     assert asset is not None
     return asset
+
+
+@pytest.fixture
+def staged() -> Callable[..., Receipt]:
+    """Publish an asset's bytes as fetch does, without fetching: ``staged(store, asset, b"...")``."""
+
+    def publish(store: Store, asset: Asset = SMALL, content: bytes = b"bytes") -> Receipt:
+        part = store.part(asset)
+        fd = part.restart(Part(validator="v", origin="https://h", total=len(content)))
+        os.write(fd, content)
+        os.close(fd)
+
+        def receipt(found: os.stat_result) -> Receipt:
+            return Receipt(
+                path=asset.path,
+                size=found.st_size,
+                mtime_ns=found.st_mtime_ns,
+                digests={"sha256": "s", "md5": "m"},
+                verified="md5",
+                source="https://h",
+                staged=from_iso("2020-01-01T00:00:00"),
+            )
+
+        return store.publish(asset, part, receipt)
+
+    return publish

@@ -47,17 +47,19 @@ def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path):
 def test_a_forked_child_does_not_keep_its_parents_lock(tmp_path):
     lock = Lock(tmp_path / "a")
     lock.acquire()
-    ready, go = os.pipe()
+    (ready, say_ready), (go, say_go) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:  # the child lives on while the parent frees the lock
-        os.read(ready, 1)
+        os.write(say_ready, b"x")
+        os.read(go, 1)
         os._exit(0)
+    os.read(ready, 1)
     lock.release()
     second = Lock(tmp_path / "a")
     taken = second.try_acquire()
-    os.write(go, b"x")
+    os.write(say_go, b"x")
     os.waitpid(child, 0)
-    for fd in (ready, go):
+    for fd in (ready, say_ready, go, say_go):
         os.close(fd)
     second.release()
     assert taken

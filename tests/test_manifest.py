@@ -13,7 +13,6 @@ from skystage.export import FORMATS
 from skystage.model import Asset, Granule, Query, Source, Unresolved, from_iso
 from skystage.progress import progress
 from skystage.retry import Budget, patiently
-from test_store import staged
 
 SQUARE = {"type": "Polygon", "coordinates": [[[1, 2], [3, 2], [3, 4], [1, 4], [1, 2]]]}
 CROSSING = {
@@ -55,18 +54,24 @@ def frozen(tmp_path, *granules):
     )
 
 
-def written(tmp_path, store, *granules, skip=()):
-    for one in granules:
-        for asset in one.assets:
-            if one.id not in skip:
-                staged(store, asset)
-    out = tmp_path / "out dir" / "items.json"
-    counts = manifest.write(frozen(tmp_path, *granules), store, out)
-    return counts, json.loads(out.read_text())["features"], out
+@pytest.fixture
+def written(tmp_path, store, staged):
+    """Stage granules, write their manifest, and read it."""
+
+    def write(*granules, skip=()):
+        for one in granules:
+            for asset in one.assets:
+                if one.id not in skip:
+                    staged(store, asset)
+        out = tmp_path / "out dir" / "items.json"
+        counts = manifest.write(frozen(tmp_path, *granules), store, out)
+        return counts, json.loads(out.read_text())["features"], out
+
+    return write
 
 
-def test_each_staged_granule_is_an_item_with_its_proof(tmp_path, store):
-    counts, (item,), out = written(tmp_path, store, granule("g"))
+def test_each_staged_granule_is_an_item_with_its_proof(written):
+    counts, (item,), out = written(granule("g"))
     assert (counts.items, counts.assets, counts.missing) == (1, 1, 0)
     assert (item["id"], item["collection"], item["bbox"]) == ("g", "C", [1, 2, 3, 4])
     assert item["properties"]["start_datetime"] == "2020-01-01T00:00:00Z"
@@ -76,45 +81,45 @@ def test_each_staged_granule_is_an_item_with_its_proof(tmp_path, store):
     assert (out.parent / unquote(asset["href"])).read_bytes() == b"bytes"
 
 
-def test_the_manifest_is_valid_stac(tmp_path, store):
+def test_the_manifest_is_valid_stac(written):
     import pystac
 
-    _, items, _ = written(tmp_path, store, granule("g"), granule("h", geometry=None))
+    _, items, _ = written(granule("g"), granule("h", geometry=None))
     for item in items:
         found = pystac.Item.from_dict(item)
         assert found.assets["data"].extra_fields["file:size"] == 5
 
 
-def test_what_is_not_staged_is_not_in_the_manifest_and_is_counted(tmp_path, store):
-    counts, items, out = written(tmp_path, store, granule("g"), granule("h"), skip=("h",))
+def test_what_is_not_staged_is_not_in_the_manifest_and_is_counted(written):
+    counts, items, out = written(granule("g"), granule("h"), skip=("h",))
     assert (counts.items, counts.missing) == (1, 1)
     assert [item["id"] for item in items] == ["g"]
     assert out.with_name("checksums.txt").read_text().count("\n") == 1
 
 
-def test_a_footprint_on_both_sides_of_the_antimeridian_has_a_box_that_crosses_it(tmp_path, store):
-    _, (item,), _ = written(tmp_path, store, granule("g", geometry=CROSSING))
+def test_a_footprint_on_both_sides_of_the_antimeridian_has_a_box_that_crosses_it(written):
+    _, (item,), _ = written(granule("g", geometry=CROSSING))
     assert item["bbox"] == [179, -1, -178, 1]
 
 
-def test_what_cannot_be_had_and_other_bodies_are_said(tmp_path, store):
+def test_what_cannot_be_had_and_other_bodies_are_said(written):
     moon = granule(
         "g", body="moon", unresolved=(Unresolved(key="orbit", reason="none"),), start=None, stop=None
     )
-    _, (item,), _ = written(tmp_path, store, moon)
+    _, (item,), _ = written(moon)
     assert item["properties"]["ssys:targets"] == ["Moon"]
     assert item["properties"]["skystage:unresolved"] == [{"key": "orbit", "reason": "none"}]
     assert item["properties"]["datetime"] is None
 
 
-def test_two_manifests_of_one_plan_are_equal_but_for_their_times(tmp_path, store):
-    _, first, _ = written(tmp_path, store, granule("b"), granule("a"))
-    _, second, _ = written(tmp_path, store, granule("a"), granule("b"))
+def test_two_manifests_of_one_plan_are_equal_but_for_their_times(written):
+    _, first, _ = written(granule("b"), granule("a"))
+    _, second, _ = written(granule("a"), granule("b"))
     assert first == second
     assert [item["id"] for item in first] == ["a", "b"]
 
 
-def test_a_manifest_can_be_geoparquet(tmp_path, store):
+def test_a_manifest_can_be_geoparquet(tmp_path, store, staged):
     rustac = pytest.importorskip("rustac", reason="the extra 'parquet' is not installed")
     import asyncio
 

@@ -11,42 +11,21 @@ import pytest
 from skystage import locks
 from skystage import store as stores
 from skystage.errors import PlanError, StoreError
-from skystage.model import Asset, Receipt, from_iso
+from skystage.model import Asset, from_iso
 from skystage.resume import Part
 from skystage.store import Store
 
 ASSET = Asset(key="data", path="asf/C/g/f.bin", size=5)
 
 
-def staged(store: Store, asset: Asset = ASSET, content: bytes = b"bytes") -> Receipt:
-    """Publish an asset as fetch does."""
-    part = store.part(asset)
-    fd = part.restart(Part(validator="v", origin="https://h", total=len(content)))
-    os.write(fd, content)
-    os.close(fd)
-    return store.publish(asset, part, lambda found: receipt(asset, found))
-
-
-def receipt(asset: Asset, found: os.stat_result) -> Receipt:
-    return Receipt(
-        path=asset.path,
-        size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        digests={"sha256": "s", "md5": "m"},
-        verified="md5",
-        source="https://h",
-        staged=from_iso("2020-01-01T00:00:00"),
-    )
-
-
-def test_a_published_asset_has_a_receipt_and_leaves_nothing_behind(store):
+def test_a_published_asset_has_a_receipt_and_leaves_nothing_behind(store, staged):
     made = staged(store)
     assert store.path(ASSET).read_bytes() == b"bytes"
     assert store.receipt(ASSET) == made
     assert not any((store.root / ".skystage" / "parts").iterdir())
 
 
-def test_receipts_are_seen_by_a_store_opened_later_and_by_one_that_looks_again(tmp_path):
+def test_receipts_are_seen_by_a_store_opened_later_and_by_one_that_looks_again(tmp_path, staged):
     early, late = Store(tmp_path), Store(tmp_path)
     staged(early)
     assert late.receipt(ASSET) is None
@@ -57,7 +36,7 @@ def test_receipts_are_seen_by_a_store_opened_later_and_by_one_that_looks_again(t
 @pytest.mark.parametrize(
     "tail", [b'{"path": "asf/C/g/f.b', b"\x00\x00", b"not json\n", b'{"path": 1}\n', b"[]\n"]
 )
-def test_a_torn_or_broken_line_is_ignored_and_what_stands_before_it_counts(store, tail):
+def test_a_torn_or_broken_line_is_ignored_and_what_stands_before_it_counts(store, tail, staged):
     staged(store)
     shard = next((store.root / ".skystage" / "receipts").iterdir())
     with shard.open("ab") as file:
@@ -65,7 +44,7 @@ def test_a_torn_or_broken_line_is_ignored_and_what_stands_before_it_counts(store
     assert Store(store.root).receipt(ASSET)
 
 
-def test_a_line_that_was_being_written_is_read_when_it_is_whole(store):
+def test_a_line_that_was_being_written_is_read_when_it_is_whole(store, staged):
     staged(store)
     shard = next((store.root / ".skystage" / "receipts").iterdir())
     content = shard.read_bytes()
@@ -77,7 +56,7 @@ def test_a_line_that_was_being_written_is_read_when_it_is_whole(store):
     assert other.receipt(ASSET)
 
 
-def test_of_several_receipts_the_newest_counts(store):
+def test_of_several_receipts_the_newest_counts(store, staged):
     first = staged(store)
     store.record([replace(first, staged=from_iso("2021-01-01T00:00:00"), verified="newer")])
     store.record([replace(first, staged=from_iso("2019-01-01T00:00:00"), verified="older")])
@@ -93,13 +72,13 @@ def test_of_several_receipts_the_newest_counts(store):
     ],
     ids=["size", "md5", "a checksum that was never taken"],
 )
-def test_a_receipt_for_other_bytes_is_no_receipt(store, expected):
+def test_a_receipt_for_other_bytes_is_no_receipt(store, expected, staged):
     staged(store)
     assert store.receipt(expected) is None
     assert store.receipt(replace(ASSET, checksums={"md5": "M"}))
 
 
-def test_a_file_that_is_gone_or_was_touched_has_no_receipt(store):
+def test_a_file_that_is_gone_or_was_touched_has_no_receipt(store, staged):
     staged(store)
     os.utime(store.path(ASSET))
     assert store.receipt(ASSET) is None
@@ -137,7 +116,7 @@ def test_a_part_with_a_broken_note_is_no_part(store):
         assert part.read() == Part()
 
 
-def test_parts_that_finish_together_share_one_sync(store, monkeypatch):
+def test_parts_that_finish_together_share_one_sync(store, monkeypatch, staged):
     """The first syncs alone; those that come meanwhile wait and are synced with one call."""
     syncs: list[str] = []
     first_is_in, go_on = threading.Event(), threading.Event()
@@ -178,7 +157,7 @@ def test_big_files_are_synced_by_themselves(store, monkeypatch, tmp_path):
     assert called == [("fsync", "big1"), ("fsync", "big2"), ("_syncfs", "small1")]
 
 
-def test_a_failed_sync_publishes_nothing(store, monkeypatch):
+def test_a_failed_sync_publishes_nothing(store, monkeypatch, staged):
     def fail(fd):
         raise OSError(errno.EIO, "Input/output error")
 
@@ -189,7 +168,7 @@ def test_a_failed_sync_publishes_nothing(store, monkeypatch):
     assert store.receipt(ASSET) is None
 
 
-def test_a_failed_rename_is_the_error_of_that_asset_alone(store, monkeypatch):
+def test_a_failed_rename_is_the_error_of_that_asset_alone(store, monkeypatch, staged):
     real = os.replace
 
     def fail(old, new, **options):
@@ -204,7 +183,7 @@ def test_a_failed_rename_is_the_error_of_that_asset_alone(store, monkeypatch):
     assert staged(store, other)
 
 
-def test_a_receipt_that_cannot_be_written_is_an_error(store, monkeypatch):
+def test_a_receipt_that_cannot_be_written_is_an_error(store, monkeypatch, staged):
     def fail(self, receipts):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -226,7 +205,7 @@ def test_a_store_that_cannot_be_made_is_one_line(tmp_path):
         Store(tmp_path / "file" / "store")
 
 
-def test_a_link_is_the_same_file_and_linking_twice_changes_nothing(store, tmp_path):
+def test_a_link_is_the_same_file_and_linking_twice_changes_nothing(store, tmp_path, staged):
     staged(store)
     for _ in range(2):
         assert store.link(ASSET, tmp_path / "into").samefile(store.path(ASSET))
@@ -238,7 +217,7 @@ def test_a_link_is_the_same_file_and_linking_twice_changes_nothing(store, tmp_pa
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
-def test_where_links_are_impossible_the_file_is_copied(store, tmp_path, monkeypatch):
+def test_where_links_are_impossible_the_file_is_copied(store, tmp_path, monkeypatch, staged):
     def refuse(source, target):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
@@ -249,7 +228,7 @@ def test_where_links_are_impossible_the_file_is_copied(store, tmp_path, monkeypa
     assert not target.samefile(store.path(ASSET))
 
 
-def test_other_failures_of_linking_are_not_hidden(store, tmp_path, monkeypatch):
+def test_other_failures_of_linking_are_not_hidden(store, tmp_path, monkeypatch, staged):
     def refuse(source, target):
         raise OSError(errno.EACCES, "Permission denied")
 

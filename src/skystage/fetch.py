@@ -32,6 +32,7 @@ from skystage.errors import (
     TransferError,
     WrongBody,
 )
+from skystage.limits import pause, waiting_for
 from skystage.model import Asset, Receipt, Source
 from skystage.resume import (
     Append,
@@ -95,21 +96,16 @@ def fetch(
     if (receipt := store.receipt(asset)) is not None:
         listen(events.AlreadyStaged(asset.path, receipt))
         return receipt
-    lock = store.lock(asset)
-    if not lock.try_acquire():
-        # Somebody else is at it: wait without holding a connection that he may need.
-        access.close()
-        lock.acquire()
-        store.refresh()
+    stop = stop or threading.Event()
     try:
-        if (receipt := _found(asset, store)) is not None:
-            listen(events.AlreadyStaged(asset.path, receipt))
-            return receipt
-        receipt = _Transfer(asset, store, access, listen, stop or threading.Event()).run()
+        # Somebody else may be at it: then it is waited for, and found done.
+        with waiting_for(store.lock(asset), stop):
+            if (receipt := _found(asset, store)) is not None:
+                listen(events.AlreadyStaged(asset.path, receipt))
+                return receipt
+            receipt = _Transfer(asset, store, access, listen, stop).run()
     except OSError as error:
         raise StoreError(f"{asset.path}: {error.strerror or error}") from error
-    finally:
-        lock.release()
     listen(events.Staged(asset.path, receipt))
     return receipt
 
@@ -197,19 +193,19 @@ class _Transfer:
             except TransferError as error:
                 if self._moved - before >= WORTH:
                     budget.progressed()
-                pause = budget.pause(error)
-                self._listen(events.Retrying(self._asset.path, error, pause))
-                self._stop.wait(pause)
+                delay = budget.pause(error)
+                self._listen(events.Retrying(self._asset.path, error, delay))
+                pause(self._stop, delay)
 
     def _receive(self, source: Source) -> Digester:
         """Bring the part file to its end; the digests of the whole file."""
-        self._go_on()
+        pause(self._stop, 0)
         part = self._part.read()
         if not source.ranges or not usable(part, source.href, proved=self._proof is not None):
             part = Part()
         self._attempts += 1
         self._listen(events.Started(self._asset.path, source.host, part.size))
-        with self._access.open(source, request_headers(part)) as body:
+        with self._access.open(source, request_headers(part), self._stop) as body:
             decision = decide(part, body.head, name=self._asset.path, proved=self._proof is not None)
             if isinstance(decision, Fail):
                 raise decision.error
@@ -257,7 +253,7 @@ class _Transfer:
     def _write(self, fd: int, body: Body, size: int, expected: int | None, digester: Digester) -> Digester:
         try:
             for block in body.blocks():
-                self._go_on()
+                pause(self._stop, 0)
                 if size == 0:
                     check_start(self._asset, block)
                 _write_all(fd, block)
@@ -275,10 +271,6 @@ class _Transfer:
         if expected is not None and size < expected:
             raise ShortBody(f"{self._asset.path}: the body ended after {size:,} of {expected:,} bytes")
         return digester
-
-    def _go_on(self) -> None:
-        if self._stop.is_set():
-            raise _stopped(self._asset)
 
     def _publish(self, source: Source, digester: Digester) -> Receipt:
         digests = digester.digests()

@@ -19,13 +19,14 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skystage.errors import QueryError
+from skystage.errors import QueryError, Stopped, Throttled
 from skystage.locks import Lock
+from skystage.retry import PATIENCE
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
@@ -83,12 +84,12 @@ class _Pool:
         with self.mutex:
             return self.idle.pop() if self.idle else None
 
-    def acquire(self) -> Slot:
+    def acquire(self, stop: threading.Event) -> Slot:
         if (slot := self.take_idle()) is not None:
             return slot
-        # One queue for the threads of all processes: who comes first is served first, and only
-        # the first of the queue polls.
-        with Lock(self.directory / "queue.lock"):
+        # One place at the head of the queue for the threads of all processes: whoever stands there
+        # gets the next slot, and a process that gave its slot back stands behind those that wait.
+        with waiting_for(Lock(self.directory / "queue.lock"), stop):
             while True:
                 if (slot := self.take_idle()) is not None:
                     return slot
@@ -96,7 +97,7 @@ class _Pool:
                     lock = Lock(self.directory / f"slot-{number}.lock")
                     if lock.try_acquire():
                         return Slot(lock, time.monotonic())
-                time.sleep(random.uniform(*POLL))  # noqa: S311 - no secret hangs on it
+                pause(stop, random.uniform(*POLL))  # noqa: S311 - no secret hangs on it
 
     def release(self, slot: Slot) -> None:
         now = time.monotonic()
@@ -147,13 +148,22 @@ class Limits:
                 return table[max(globs, key=len)]
         return HostLimit()
 
-    def acquire(self, account: str, host: str) -> Slot:
-        """Wait until the host may be asked, and take a slot."""
+    def acquire(self, account: str, host: str, stop: threading.Event | None = None) -> Slot:
+        """Wait until the host may be asked, and take a slot.
+
+        Raises
+        ------
+        Throttled
+            If the host wants to be left alone for longer than we wait (`skystage.retry.PATIENCE`).
+        Stopped
+            If `stop` is set meanwhile.
+        """
+        stop = stop or threading.Event()
         pool = self._pool(account, host)
-        self._wait_for_back_off(pool)
-        slot = pool.acquire()
+        self._wait_for_back_off(pool, host, stop)
+        slot = pool.acquire(stop)
         if pool.limit.rate is not None:
-            self._wait_for_rate(pool, pool.limit.rate)
+            self._wait_for_rate(pool, pool.limit.rate, stop)
         return slot
 
     def release(self, account: str, host: str, slot: Slot) -> None:
@@ -193,25 +203,57 @@ class Limits:
                 return
 
     @staticmethod
-    def _wait_for_back_off(pool: _Pool) -> None:
+    def _wait_for_back_off(pool: _Pool, host: str, stop: threading.Event) -> None:
         while True:
             state = _read(pool.directory / "back-off.json")
             now = time.time()
             # A clock that was set back makes old state look like the future: it is void then.
             if state is None or not state["since"] <= now < state["until"]:
                 return
+            left = state["until"] - now
+            if left > PATIENCE:
+                raise Throttled(f"{host}: wants to be left alone for {left:.0f} s more", retry_after=left)
             # Not all at the same instant when the time has come.
-            time.sleep(min(state["until"] - now + random.uniform(0, 0.1), 5.0))  # noqa: S311
+            pause(stop, min(left + random.uniform(0, 0.1), 5.0))  # noqa: S311
 
     @staticmethod
-    def _wait_for_rate(pool: _Pool, rate: float) -> None:
+    def _wait_for_rate(pool: _Pool, rate: float, stop: threading.Event) -> None:
         path = pool.directory / "rate.json"
         with Lock(pool.directory / "rate.lock"):
             now = time.time()
             state = _read(path)
             due = now if state is None or not state["since"] <= now else max(now, state["until"])
             _replace(path, {"since": now, "until": due + 1 / rate})
-        time.sleep(due - now)
+        pause(stop, due - now)
+
+
+def pause(stop: threading.Event, seconds: float) -> None:
+    """Wait, unless the caller wants to stop.
+
+    Raises
+    ------
+    Stopped
+        If `stop` is or gets set.
+    """
+    if stop.wait(seconds):
+        raise Stopped("the fetch was stopped", hint="run it again: it continues where it was")
+
+
+@contextlib.contextmanager
+def waiting_for(lock: Lock, stop: threading.Event) -> Iterator[None]:
+    """Hold a lock that others may hold for long, without becoming deaf while waiting for it.
+
+    Raises
+    ------
+    Stopped
+        If `stop` is set meanwhile.
+    """
+    while not lock.try_acquire():
+        pause(stop, random.uniform(*POLL))  # noqa: S311
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def state_directory() -> Path:

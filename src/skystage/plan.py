@@ -301,8 +301,7 @@ def _as_asked(granules: list[Granule], query: Query, archive: Archive) -> tuple[
     checked = filters.apply(granules, archive.checks(query), properties=archive.properties)
     kept, dropped = checked.kept, list(checked.dropped)
     if query.area is not None:
-        area = aoi.Area(query.area)
-        inside = [g.geometry is not None and area.intersects(g.geometry) for g in kept]
+        inside = aoi.intersecting(query.area, [granule.geometry for granule in kept])
         dropped += [Dropped(id=g.id, reason="area") for g, hit in zip(kept, inside, strict=True) if not hit]
         kept = [granule for granule, hit in zip(kept, inside, strict=True) if hit]
     return kept, dropped

@@ -156,7 +156,9 @@ class Access:
         return self._secrets.get(scheme)
 
     @contextmanager
-    def open(self, source: Source, headers: Mapping[str, str]) -> Iterator[Body]:
+    def open(
+        self, source: Source, headers: Mapping[str, str], stop: threading.Event | None = None
+    ) -> Iterator[Body]:
         """Ask for a source's bytes, following redirects, and give the response to read.
 
         The slots of all hosts on the way are held until the body has been read, so that a limit on
@@ -167,8 +169,10 @@ class Access:
         TransferError
             If the host cannot be reached, or redirects lead nowhere. Error statuses do not raise:
             they are in the head.
+        Stopped
+            If `stop` is set while a slot is waited for.
         """
-        with _Slots(self, source) as slots:
+        with _Slots(self, source, stop) as slots:
             yield slots.follow(headers)
 
     def read(self, url: str, *, auth_scheme: str | None = None, limit: int = 64 << 20) -> bytes:
@@ -223,8 +227,9 @@ class Access:
 class _Slots:
     """The slots that one transfer holds, one for each host on its way, and its open response."""
 
-    def __init__(self, access: Access, source: Source) -> None:
+    def __init__(self, access: Access, source: Source, stop: threading.Event | None = None) -> None:
         self._access = access
+        self._stop = stop
         self._source = source
         self._scheme = None if source.auth in (None, s3.SCHEME) else access.scheme(source.auth)
         self._account = "anonymous"
@@ -286,7 +291,7 @@ class _Slots:
         self._finish()
         host = urlsplit(url).hostname or ""
         if host not in self._held:
-            self._held[host] = self._access.limits.acquire(self._account, host)
+            self._held[host] = self._access.limits.acquire(self._account, host, self._stop)
         slot = self._held[host]
         if slot.connection is None:
             slot.connection = connection(url)
