@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -28,40 +29,47 @@ RUN = ROOT / "demo-run"
 CONFIG = ROOT / "config" / "config.yaml"
 TIMES = re.compile(r'"created":"[^"]*"')
 SAY = Console(stderr=True, highlight=False)
+BIN = Path(sys.executable).parent
+COMMANDS = {
+    "snakemake": [
+        *(str(BIN / "snakemake"), "--snakefile", str(ROOT / "workflow" / "Snakefile")),
+        *("--configfile", str(CONFIG), "--cores", "2"),
+    ],
+    "prefect": [sys.executable, str(ROOT / "flows" / "stage.py"), str(CONFIG)],
+}
 
 
 def main() -> int:
     """Stage the same plan twice, compare the manifests, and show what is there."""
     begun = time.monotonic()
-    # The files are staged anew; what Prefect and Snakemake keep for themselves may stay.
-    for name in ("snakemake", "prefect"):
-        shutil.rmtree(RUN / name / "results", ignore_errors=True)
-        (RUN / name).mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # All is staged anew; only Prefect's own database stays, which is slow to make.
+    shutil.rmtree(RUN / "snakemake", ignore_errors=True)
+    shutil.rmtree(RUN / "prefect" / "results", ignore_errors=True)
     log = RUN / "requests.ndjson"
     log.unlink(missing_ok=True)
-    with Sandbox(log=log) as box:
+    with Sandbox(log=log) as box, contextlib.ExitStack() as running:
         environment = box.environment(_environment())
-        SAY.print("staging the query of config/config.yaml, with Snakemake and with Prefect")
-        flow = _start("prefect", [sys.executable, str(ROOT / "flows" / "stage.py"), str(CONFIG)], environment)
-        workflow = _start("snakemake", _snakemake(), environment)
-        failed = [name for name, process in (("snakemake", workflow), ("prefect", flow)) if _end(process)]
-        if failed:
-            for name in failed:
-                SAY.print((RUN / f"{name}.log").read_text()[-4000:], markup=False)
-            SAY.print(f"[red]{' and '.join(failed)} failed[/]; the logs are in demo-run/")
-            return 1
-    results = {name: RUN / name / "results" for name in ("snakemake", "prefect")}
-    plans = {name: Plan(path / "plan.ndjson") for name, path in results.items()}
-    manifests = {
-        name: TIMES.sub('"created":""', (path / "items.json").read_text()) for name, path in results.items()
-    }
-    _show(plans["snakemake"], Store(results["snakemake"] / "store"))
-    same_plan = plans["snakemake"].header.digest == plans["prefect"].header.digest
-    same = manifests["snakemake"] == manifests["prefect"]
-    digest = plans["snakemake"].header.digest
-    SAY.print(f"plans      {'equal' if same_plan else '[red]DIFFER[/]'}: {digest[:16]}...")
+        SAY.print("staging the query of config/config.yaml, with Snakemake and with Prefect ...")
+        processes = {
+            name: running.enter_context(_running(name, command, environment))
+            for name, command in COMMANDS.items()
+        }
+        failed = [name for name, process in processes.items() if process.wait()]
+    if failed:
+        for name in failed:
+            SAY.print((RUN / f"{name}.log").read_text()[-4000:], markup=False)
+        SAY.print(f"[red]{' and '.join(failed)} failed[/]; the logs are in {RUN.name}/")
+        return 1
+    results = [RUN / name / "results" for name in COMMANDS]
+    plans = [Plan(path / "plan.ndjson") for path in results]
+    manifests = [TIMES.sub('"created":""', (path / "items.json").read_text()) for path in results]
+    same_plan = len({plan.header.digest for plan in plans}) == 1
+    same = len(set(manifests)) == 1
+    _show(plans[0], Store(results[0] / "store"))
+    SAY.print(f"plans      {'equal' if same_plan else '[red]DIFFER[/]'}: {plans[0].header.digest[:16]}...")
     SAY.print(f"manifests  {'equal' if same else '[red]DIFFER[/]'} apart from times:")
-    for path in results.values():
+    for path in results:
         SAY.print(f"           {(path / 'items.json').relative_to(ROOT)}")
     SAY.print(f"requests   {_count(log):,}, all answered by the sandbox; {time.monotonic() - begun:.0f} s")
     return 0 if same and same_plan else 1
@@ -69,11 +77,13 @@ def main() -> int:
 
 def _environment() -> dict[str, str]:
     """What keeps the orchestrators quiet, offline and in their own folders."""
+    own = ("PREFECT_", "SNAKEMAKE_", "SKYSTAGE_")
     return {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **{name: value for name, value in os.environ.items() if not name.startswith(own)},
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "PREFECT_HOME": str(RUN / "prefect" / "home"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # The first start on a machine makes the database, and takes its time.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
@@ -83,35 +93,21 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _count(log: Path) -> int:
-    with log.open() as lines:
-        return sum(1 for _ in lines)
-
-
-def _tool(name: str) -> str:
-    return str(Path(sys.executable).parent / name)
-
-
-def _snakemake() -> list[str]:
-    return [
-        *(_tool("snakemake"), "--snakefile", str(ROOT / "workflow" / "Snakefile")),
-        *("--configfile", str(CONFIG), "--cores", "2", "--forceall"),
-    ]
-
-
-def _start(name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def _running(name: str, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a process group of its own, which ends with us: no server outlives the run."""
+    (RUN / name).mkdir(parents=True, exist_ok=True)
     with (RUN / f"{name}.log").open("wb") as log:
-        # A process group of its own: Prefect's short-lived server must not outlive the run.
-        return subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
             command, env=environment, cwd=RUN / name, stdout=log, stderr=log, start_new_session=True
         )
-
-
-def _end(process: subprocess.Popen[bytes]) -> int:
-    code = process.wait()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    return code
+    try:
+        yield process
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, number)
+                process.wait(10)
 
 
 def _show(plan: Plan, store: Store) -> None:
@@ -121,14 +117,21 @@ def _show(plan: Plan, store: Store) -> None:
         receipt = store.receipt(asset)
         if receipt is not None:
             folder = "/".join(asset.path.split("/")[:2])
-            rows[f"{store.root.relative_to(ROOT)}/{folder}/", asset.key, receipt.verified].append(
-                receipt.size
-            )
-    table = Table("where", "asset", "files", "bytes", "verified by", title="staged", title_justify="left")
+            rows[f"{folder}/", asset.key, receipt.verified].append(receipt.size)
+    title = f"staged in {store.root.relative_to(ROOT)}/"
+    table = Table("where", "asset", "files", "bytes", "verified by", title=title, title_justify="left")
     for (folder, key, verified), sizes in sorted(rows.items()):
         table.add_row(folder, key, str(len(sizes)), f"{sum(sizes):,}", verified)
     Console().print(table)
 
 
+def _count(log: Path) -> int:
+    with log.open() as lines:
+        return sum(1 for _ in lines)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -8,99 +8,144 @@ The same parameters as the Snakemake workflow's config, so that one file serves 
 from __future__ import annotations
 
 import argparse
+import inspect
+import signal
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from prefect import flow
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.utilities.annotations import opaque
+from pydantic import Field
 
+from skystage.errors import FetchFailed, SkystageError
+from skystage.plan import Plan
 from skystage.prefect import count_batches, fetch_batch, fetch_orbits, make_plan, write_manifest
 
 WINDOW = 4
 """Batches under way at once; the hosts' limits hold beside it."""
 
+Batch = PrefectFuture[dict[str, Any]]
 
-@flow(name="stage", task_runner=ThreadPoolTaskRunner(max_workers=WINDOW + 1))  # type: ignore[arg-type]
+
+@flow(name="stage", task_runner=ThreadPoolTaskRunner(max_workers=WINDOW))  # type: ignore[arg-type]
 def stage(
-    query: dict[str, Any],
+    query: dict[str, Any] | None = None,
     results: Path = Path("results"),
     *,
     plan: str = "",
-    store: Path | None = None,
-    batch_granules: int = 50,
-    jobs: int = 4,
+    store: str = "",
+    batch_granules: Annotated[int, Field(ge=1)] = 50,
+    jobs: Annotated[int, Field(ge=1)] = 4,
+    allow_empty: bool = False,
 ) -> Path:
     """Stage a query's granules and write their manifest.
 
     Parameters
     ----------
     query
-        The keys of a query file.
+        The keys of a query file. Needed unless there is a plan.
     results
         Where plan and manifest are written.
     plan
         A plan that was made before; else one is made.
     store
-        Where verified files lie; default: ``results/store``.
+        Where verified files lie; default: ``store`` below the results.
     batch_granules
-        Granules a task.
+        Granules a task; about a minute of transfer is a good task.
     jobs
         Assets that a task fetches at a time.
+    allow_empty
+        Whether a query that matches nothing is a result and no failure.
 
     Returns
     -------
     The path of the manifest.
+
+    Raises
+    ------
+    SkystageError
+        If anything could not be staged; all else is.
     """
-    store = results / "store" if store is None else store
-    made = Path(plan) if plan else make_plan(query, results / "plan.ndjson")
-    count = count_batches(made, batch_granules)
-    keys = query.get("assets") or ["data"]
+    if not plan and not query:
+        raise SkystageError("neither query nor plan is given")
+    made = Path(plan) if plan else make_plan(query or {}, results / "plan.ndjson", allow_empty=allow_empty)
+    where = Path(store) if store else results / "store"
     stop = threading.Event()
     try:
-        orbits = []
-        if query.get("with", {}).get("orbits"):
-            orbits.append(fetch_orbits.submit(made, store, keys=["orbit"], jobs=jobs, stop=opaque(stop)))
-        batches = (
-            fetch_batch.submit(made, store, number, count, keys=keys, jobs=jobs, stop=opaque(stop))
-            for number in range(1, count + 1)
-        )
-        _finish(orbits, batches)
+        _finish(_submit(made, where, batch_granules, jobs, stop))
     except BaseException:
         # A cancelled run, or Ctrl-C: Prefect cannot interrupt threads; they look at this.
         stop.set()
         raise
-    return write_manifest(made, store, results / "items.json")
+    return write_manifest(made, where, results / "items.json")
 
 
-def _finish(first: list[PrefectFuture[Any]], rest: Any) -> None:
-    """Keep `WINDOW` futures under way until all are done; then raise the first failure, if any."""
-    running, failed = list(first), []
+def _submit(plan: Path, store: Path, granules: int, jobs: int, stop: threading.Event) -> Iterator[Batch]:
+    """Submit one task whenever the next is asked for: the orbits first, then the batches."""
+    asked = Plan(plan).header.query
+    keys = None
+    if asked.get("with", {}).get("orbits"):
+        # The orbits are fetched apart, so that scenes which share one do not wait for each other.
+        keys = asked.get("assets") or ["data"]
+        yield fetch_orbits.submit(plan, store, keys=["orbit"], jobs=jobs, stop=stop)
+    count = count_batches(plan, granules)
+    for number in range(1, count + 1):
+        yield fetch_batch.submit(plan, store, number, count, keys=keys, jobs=jobs, stop=stop)
+
+
+def _finish(futures: Iterator[Batch]) -> None:
+    """Keep `WINDOW` futures under way until all are done; then raise what failed, as one error."""
+    running: list[Batch] = []
+    errors: list[BaseException] = []
     while True:
-        running += [future for _, future in zip(range(WINDOW - len(running)), rest, strict=False)]
+        running += [future for _, future in zip(range(WINDOW - len(running)), futures, strict=False)]
         if not running:
             break
         done = next(iter(as_completed(running)))
         running.remove(done)
-        done.wait()
-        if done.state.is_failed() or done.state.is_crashed():
-            failed.append(done)
-    for future in failed:
-        future.result()
+        done.wait()  # before its state is looked at: else the server is asked, and it lags behind
+        if not done.state.is_completed():
+            errors.append(done.state.result(raise_on_failure=False))
+    failures = {
+        path: failure
+        for error in errors
+        if isinstance(error, FetchFailed)
+        for path, failure in error.failures.items()
+    }
+    for error in errors:
+        if not isinstance(error, FetchFailed):
+            raise error
+    if failures:
+        raise FetchFailed(failures, sum(error.planned for error in errors if isinstance(error, FetchFailed)))
 
 
 def main() -> None:
     """Run the flow with the parameters of a config file."""
-    parser = argparse.ArgumentParser(description=stage.__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("config", type=Path)
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args()
-    config = yaml.safe_load(arguments.config.read_text())
-    store = Path(config.pop("store")) if "store" in config else None
-    stage(results=arguments.results, store=store, **config)
+    try:
+        config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        parser.error(f"{arguments.config}: {' '.join(str(error).split())}")
+    allowed = [name for name in inspect.signature(stage.fn).parameters if name != "results"]
+    unknown = sorted(set(config) - set(allowed)) if isinstance(config, dict) else [str(config)]
+    if unknown:
+        parser.error(f"{arguments.config}: no key {unknown[0]!r}; allowed: {', '.join(allowed)}")
+    # SIGTERM ends the program as Ctrl-C does, and what Prefect has started ends with it.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        stage(results=arguments.results, **config)
+    except SkystageError as error:
+        sys.exit(f"stage: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from skystage import errors, events
+from skystage import batch, errors, events
 from skystage import fetch as fetching
 from skystage.auth import Secret
+from skystage.batch import fetch_all
 from skystage.errors import FetchFailed
-from skystage.fetch import fetch, fetch_all
+from skystage.fetch import fetch
 from skystage.model import Asset, Source
 from skystage.store import Store
 from skystage.transport import Access
@@ -284,7 +285,7 @@ def test_wrong_credentials_are_named_with_the_place_they_come_from(box, slc, sto
 
 
 def test_a_full_disk_is_found_before_the_first_byte(box, slc, store, access, monkeypatch):
-    monkeypatch.setattr(Store, "free", lambda self: fetching.RESERVE + slc.size - 1)
+    monkeypatch.setattr(Store, "free", lambda self: batch.RESERVE + slc.size - 1)
     with pytest.raises(errors.NotEnoughDisk, match="bytes to come"):
         fetch_all([slc], store, access)
     assert box.requests() == []
@@ -297,7 +298,7 @@ def test_bytes_that_are_here_already_do_not_count_against_the_disk(
     with pytest.raises(errors.TransferError):
         fetch(slc, store, access)
     box.set_faults([])
-    monkeypatch.setattr(Store, "free", lambda self: fetching.RESERVE + slc.size - 1000)
+    monkeypatch.setattr(Store, "free", lambda self: batch.RESERVE + slc.size - 1000)
     assert fetch_all([slc], store, access).failures == {}
 
 

@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from skystage.batch import fetch_all, fetch_plan
     from skystage.errors import SkystageError
-    from skystage.fetch import fetch, fetch_all
+    from skystage.fetch import fetch
     from skystage.model import Asset, Granule, Query, Receipt, Source
     from skystage.plan import Plan
     from skystage.plan import build as build_plan
@@ -34,7 +35,8 @@ _PUBLIC = {
     "Store": ("skystage.store", "Store"),
     "build_plan": ("skystage.plan", "build"),
     "fetch": ("skystage.fetch", "fetch"),
-    "fetch_all": ("skystage.fetch", "fetch_all"),
+    "fetch_all": ("skystage.batch", "fetch_all"),
+    "fetch_plan": ("skystage.batch", "fetch_plan"),
     "parse_query": ("skystage.query", "parse"),
     "read_query": ("skystage.query", "read"),
 }
@@ -53,6 +55,7 @@ __all__ = [
     "build_plan",
     "fetch",
     "fetch_all",
+    "fetch_plan",
     "parse_query",
     "read_query",
 ]

@@ -11,12 +11,12 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from skystage import __version__
-from skystage.errors import PlanError, QueryError, SkystageError
+from skystage.errors import Offline, QueryError, SkystageError
 
 if TYPE_CHECKING:
     from skystage.model import Asset, Json, Query
@@ -201,58 +201,57 @@ def _fetch(arguments: argparse.Namespace) -> int:
     from skystage.store import Store
 
     plan, store = Plan(arguments.plan), Store(arguments.store)
-    assets = list(_chosen(plan, arguments))
+    assets = _chosen(plan, arguments)
+    missing = [asset for asset in assets if store.receipt(asset) is None]
     if arguments.dry_run:
-        missing = [asset for asset in assets if store.receipt(asset) is None]
         size = sum(asset.size or 0 for asset in missing)
+        already = len(assets) - len(missing)
         if arguments.json:
-            _print_json(
-                planned=len(assets), already=len(assets) - len(missing), missing=len(missing), bytes=size
-            )
-        _say(f"{len(assets) - len(missing):,} of {len(assets):,} assets are staged; to come: {_bytes(size)}")
+            _print_json(planned=len(assets), already=already, missing=len(missing), bytes=size)
+        _say(f"{already:,} of {len(assets):,} assets are staged; to come: {_bytes(size)}")
         return DONE
-    allowed = set(plan.header.query.get("allow_missing", ()))
-    lacking = [
-        {"asset": f"{name}: {missing.key}", "error": "Unresolvable", "message": missing.reason}
-        for name, missing in plan.unresolved(arguments.batch)
-        if missing.key not in allowed and (not arguments.asset or missing.key in arguments.asset)
-    ]
-    result = _offline(assets, store) if arguments.offline else _online(assets, store, arguments.jobs)
-    failed = [*result["failed"], *lacking]
+    if missing and not arguments.offline:
+        result = _staged_now(plan, store, missing, arguments)
+    else:
+        result = _staged_before(plan, store, assets, arguments)
     if arguments.into is not None:
         for asset in assets:
             if store.receipt(asset) is not None:
-                store.link(asset, arguments.into)
+                store.link(asset, arguments.into, symbolic=arguments.symlink)
     if arguments.json:
-        _print_json(**{**result, "failed": failed})
-    for item in failed:
-        _say(f"failed   {item['asset']}: {item['message']}")
+        _print_json(**result)
+    for item in result["failed"]:
+        _say(f"failed   {item['message']}")
     _say(
         f"staged   {result['staged']:,} of {result['planned']:,} assets ({result['already']:,} already), "
         f"{_bytes(result['bytes_moved'])} moved, {result['requests']:,} requests, {result['seconds']:.1f} s"
     )
-    return FAILED if failed else DONE
+    return FAILED if result["failed"] else DONE
 
 
-def _online(assets: list[Asset], store: Store, jobs: int) -> dict[str, Json]:
-    """Fetch what is missing; without loading the transport where nothing is."""
-    missing = [asset for asset in assets if store.receipt(asset) is None]
-    if not missing:
-        return _offline(assets, store)
-    from skystage.fetch import fetch_all
+def _staged_now(
+    plan: Plan, store: Store, missing: list[Asset], arguments: argparse.Namespace
+) -> dict[str, Json]:
+    """Fetch what is missing."""
+    from skystage.batch import fetch_plan
     from skystage.progress import progress
     from skystage.transport import Access
 
     with progress(sum(asset.size or 0 for asset in missing)) as listen:
-        outcome = fetch_all(assets, store, Access(), jobs=jobs, listen=listen)
+        outcome = fetch_plan(
+            plan,
+            store,
+            Access(),
+            batch=arguments.batch,
+            keys=arguments.asset,
+            jobs=arguments.jobs,
+            listen=listen,
+        )
     return {
         "planned": outcome.planned,
         "staged": len(outcome.receipts),
         "already": outcome.already,
-        "failed": [
-            {"asset": path, "error": type(error).__name__, "message": str(error)}
-            for path, error in outcome.failures.items()
-        ],
+        "failed": _failed(outcome.failures),
         "bytes": sum(receipt.size for receipt in outcome.receipts),
         "bytes_moved": outcome.bytes_moved,
         "requests": outcome.requests,
@@ -260,24 +259,35 @@ def _online(assets: list[Asset], store: Store, jobs: int) -> dict[str, Json]:
     }
 
 
-def _offline(assets: list[Asset], store: Store) -> dict[str, Json]:
-    """What is staged, and as failures what is not: nothing is asked for."""
+def _staged_before(
+    plan: Plan, store: Store, assets: list[Asset], arguments: argparse.Namespace
+) -> dict[str, Json]:
+    """What is staged, without a request and without loading what could make one; the rest failed."""
     receipts = {asset.path: store.receipt(asset) for asset in assets}
     staged = [receipt for receipt in receipts.values() if receipt is not None]
+    failures: dict[str, SkystageError] = {
+        path: Offline(f"{path}: not staged, and --offline forbids to fetch it")
+        for path, receipt in receipts.items()
+        if receipt is None
+    }
+    failures |= plan.lacking(arguments.batch, arguments.asset)
     return {
-        "planned": len(receipts),
+        "planned": len(staged) + len(failures),
         "staged": len(staged),
         "already": len(staged),
-        "failed": [
-            {"asset": path, "error": "Offline", "message": "not staged, and --offline forbids to fetch it"}
-            for path, receipt in receipts.items()
-            if receipt is None
-        ],
+        "failed": _failed(failures),
         "bytes": sum(receipt.size for receipt in staged),
         "bytes_moved": 0,
         "requests": 0,
         "seconds": 0.0,
     }
+
+
+def _failed(failures: Mapping[str, SkystageError]) -> list[Json]:
+    return [
+        {"asset": path, "error": type(error).__name__, "message": str(error)}
+        for path, error in failures.items()
+    ]
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -470,6 +480,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch = command("fetch", _fetch, "stage the assets of a plan")
     _on_a_store(fetch)
     fetch.add_argument("--into", type=Path, metavar="DIR", help="link the staged files below DIR as well")
+    fetch.add_argument(
+        "--symlink", action="store_true", help="with --into: symbolic links, for who touches what he is given"
+    )
     fetch.add_argument("--jobs", type=_positive, default=8, help="assets at a time (default: 8)")
     fetch.add_argument("--dry-run", action="store_true", help="say what would be fetched")
     fetch.add_argument("--offline", action="store_true", help="make no request: fail for what is not staged")
@@ -525,15 +538,8 @@ def _which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--asset", action="append", metavar="KEY", help="only assets of this key; repeatable")
 
 
-def _chosen(plan: Plan, arguments: argparse.Namespace) -> Iterable[Asset]:
-    keys = set(arguments.asset or ())
-    assets = list(plan.assets(arguments.batch))
-    if keys and arguments.batch is None:
-        unknown = keys - {asset.key for asset in assets} - {missing.key for _, missing in plan.unresolved()}
-        if unknown:
-            known = ", ".join(sorted({asset.key for asset in assets}))
-            raise PlanError(f"--asset {min(unknown)}: not in the plan", hint=f"it has: {known}")
-    return [asset for asset in assets if not keys or asset.key in keys]
+def _chosen(plan: Plan, arguments: argparse.Namespace) -> list[Asset]:
+    return plan.chosen(arguments.batch, arguments.asset)
 
 
 def _batch(text: str) -> tuple[int, int]:

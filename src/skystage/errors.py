@@ -29,6 +29,7 @@
     │   ├── ChecksumMismatch               not the bytes that the plan says
     │   ├── StructureError                 not a whole file of its kind
     │   ├── NoSource                       nothing left to try
+    │   ├── Offline                        not staged, and no request is allowed
     │   └── Unresolvable                   the plan already says that it cannot be had
     └── FetchFailed               exit 4   a batch in which at least one asset failed
 
@@ -205,6 +206,10 @@ class StructureError(TransferError):
 
 class NoSource(TransferError):
     """None of the asset's sources can be used."""
+
+
+class Offline(TransferError):
+    """The asset is not staged, and the caller allows no request."""
 
 
 class Unresolvable(TransferError):

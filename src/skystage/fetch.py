@@ -1,38 +1,29 @@
 """Asset in, receipt out: check, lock, ask the sources in turn, resume, verify, publish.
 
 `fetch` is idempotent and may be killed at any instruction: what it left is continued, and nothing
-that is not verified ever lies at a final path. `fetch_all` does it for many assets and gives a
-receipt or an error for every one of them.
+that is not verified ever lies at a final path. Many assets at a time are `skystage.batch`'s business.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 
 from skystage import events
 from skystage.errors import (
     ChecksumMismatch,
     CredentialsMissing,
-    FetchFailed,
     NoSource,
-    NotEnoughDisk,
     ShortBody,
     SizeMismatch,
     SkystageError,
-    Stopped,
     StoreError,
     StructureError,
     TransferError,
     WrongBody,
 )
-from skystage.limits import pause, waiting_for
+from skystage.locks import waiting_for
 from skystage.model import Asset, Receipt, Source
 from skystage.resume import (
     Append,
@@ -45,15 +36,13 @@ from skystage.resume import (
     request_headers,
     usable,
 )
-from skystage.retry import Budget
+from skystage.retry import Budget, pause
 from skystage.store import Store
 from skystage.transport import Access, Body
 from skystage.verify import Digester, check_start, digest_file, prove, strongest
 
 WORTH = 1 << 20
 """Bytes that a broken try must have brought so as not to count against the budget."""
-RESERVE = 64 << 20
-"""Bytes of disk that are left free."""
 
 
 def fetch(
@@ -199,7 +188,7 @@ class _Transfer:
 
     def _receive(self, source: Source) -> Digester:
         """Bring the part file to its end; the digests of the whole file."""
-        pause(self._stop, 0)
+        pause(self._stop)
         part = self._part.read()
         if not source.ranges or not usable(part, source.href, proved=self._proof is not None):
             part = Part()
@@ -253,7 +242,7 @@ class _Transfer:
     def _write(self, fd: int, body: Body, size: int, expected: int | None, digester: Digester) -> Digester:
         try:
             for block in body.blocks():
-                pause(self._stop, 0)
+                pause(self._stop)
                 if size == 0:
                     check_start(self._asset, block)
                 _write_all(fd, block)
@@ -312,195 +301,3 @@ def _worst(failures: list[SkystageError]) -> SkystageError:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-# --------------------------------------------------------------------------------------------------
-# Many assets
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of a batch: a receipt or an error for every planned asset.
-
-    Attributes
-    ----------
-    receipts
-        In the order of the plan.
-    failures
-        Asset path to error, in the order of the plan.
-    already
-        How many of the receipts are of an earlier run.
-    """
-
-    planned: int = 0
-    receipts: list[Receipt] = field(default_factory=list)
-    failures: dict[str, SkystageError] = field(default_factory=dict)
-    already: int = 0
-    bytes_moved: int = 0
-    requests: int = 0
-    seconds: float = 0.0
-
-    def raise_for_failures(self) -> None:
-        """Raise one summary error if anything failed.
-
-        Raises
-        ------
-        FetchFailed
-            With every failure by name.
-        """
-        if self.failures:
-            raise FetchFailed(self.failures, self.planned)
-
-
-def fetch_all(
-    assets: Iterable[Asset],
-    store: Store,
-    access: Access,
-    *,
-    jobs: int = 8,
-    listen: events.Listener = events.ignore,
-    stop: threading.Event | None = None,
-) -> Outcome:
-    """Stage many assets, several at a time.
-
-    Every asset is tried, whatever happens to the others. Before the first byte, credentials and
-    disk are checked for all that is not staged yet.
-
-    Parameters
-    ----------
-    jobs
-        Assets under way at once; the hosts' own limits hold beside it.
-    listen
-        Called from the threads that fetch, one call at a time.
-    stop
-        When set, nothing more is begun, and what is under way ends at its next block; its part file
-        stays, to be continued.
-
-    Raises
-    ------
-    CredentialsMissing, NotEnoughDisk
-        Before any request. Failed assets do not raise: see `Outcome.raise_for_failures`.
-    """
-    started, requests = time.monotonic(), access.requests
-    stop = threading.Event() if stop is None else stop
-    distinct = list({asset.path: asset for asset in assets}.values())
-    outcome = Outcome(planned=len(distinct))
-    found: dict[str, Receipt] = {}
-    mutex = threading.Lock()
-
-    def tell(event: events.Event) -> None:
-        with mutex:
-            if isinstance(event, events.AlreadyStaged):
-                outcome.already += 1
-            elif isinstance(event, events.Progressed):
-                outcome.bytes_moved += event.count
-            listen(event)
-
-    missing = []
-    for asset in distinct:
-        if (receipt := store.receipt(asset)) is None:
-            missing.append(asset)
-        else:
-            found[asset.path] = receipt
-            tell(events.AlreadyStaged(asset.path, receipt))
-    check_credentials(missing, access)
-    check_disk(missing, store)
-
-    def one(asset: Asset) -> Receipt | SkystageError:
-        try:
-            return fetch(asset, store, access, tell, stop)
-        except SkystageError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - a bug in one asset must not cost the other 39,999
-            failure = TransferError(
-                f"{asset.path}: {type(error).__name__}: {error}", hint="please report this"
-            )
-            failure.__cause__ = error
-        tell(events.Failed(asset.path, failure))
-        return failure
-
-    failures: dict[str, SkystageError] = {}
-    try:
-        for asset, result in _spread(missing, one, jobs, stop):
-            if isinstance(result, Receipt):
-                found[asset.path] = result
-            else:
-                failures[asset.path] = result
-    finally:
-        access.close()
-    for asset in distinct:
-        if asset.path in found:
-            outcome.receipts.append(found[asset.path])
-        else:
-            outcome.failures[asset.path] = failures.get(asset.path) or _stopped(asset)
-    outcome.requests = access.requests - requests
-    outcome.seconds = time.monotonic() - started
-    return outcome
-
-
-def _spread(
-    assets: list[Asset],
-    work: Callable[[Asset], Receipt | SkystageError],
-    jobs: int,
-    stop: threading.Event,
-) -> Iterator[tuple[Asset, Receipt | SkystageError]]:
-    """Run `work` for each asset, `jobs` at a time; results as they come.
-
-    No more than `jobs` are handed to the pool at once, so that stopping leaves nothing queued.
-    """
-    waiting = iter(assets)
-    running: dict[Future[Receipt | SkystageError], Asset] = {}
-    with ThreadPoolExecutor(max(1, min(jobs, len(assets))), "skystage-fetch") as pool:
-        try:
-            while True:
-                for asset in islice(waiting, 0 if stop.is_set() else jobs - len(running)):
-                    running[pool.submit(work, asset)] = asset
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
-        except BaseException:
-            # Ctrl-C, SIGTERM, a cancelled flow: the threads end at their next block.
-            stop.set()
-            raise
-
-
-def check_credentials(assets: Iterable[Asset], access: Access) -> None:
-    """Find missing credentials before the first byte.
-
-    Raises
-    ------
-    CredentialsMissing
-        If an asset has no source that can be used.
-    """
-    for asset in assets:
-        missing = [access.check(source) for source in asset.sources]
-        if missing and all(isinstance(error, CredentialsMissing) for error in missing):
-            raise missing[0]  # type: ignore[misc]
-
-
-def check_disk(assets: Iterable[Asset], store: Store) -> None:
-    """Compare what is still to come with what the disk has, before the first byte.
-
-    Assets of unknown size count nothing.
-
-    Raises
-    ------
-    NotEnoughDisk
-        With both figures.
-    """
-    assets = list(assets)
-    needed = sum(asset.size or 0 for asset in assets)
-    free = store.free() - RESERVE
-    if needed <= free:
-        return
-    needed -= store.held(assets)
-    if needed > free:
-        raise NotEnoughDisk(
-            f"{store.root}: {needed:,} bytes to come, {max(free, 0):,} free",
-            hint="free some, choose another --store, or fetch the plan in batches (--batch I/N)",
-        )
-
-
-def _stopped(asset: Asset) -> Stopped:
-    return Stopped(f"{asset.path}: the fetch was stopped", hint="run it again: it continues where it was")

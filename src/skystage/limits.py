@@ -19,14 +19,14 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skystage.errors import QueryError, Stopped, Throttled
-from skystage.locks import Lock
-from skystage.retry import PATIENCE
+from skystage.errors import QueryError, Throttled
+from skystage.locks import POLL, Lock, waiting_for
+from skystage.retry import PATIENCE, pause
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
@@ -35,8 +35,6 @@ IDLE = 0.5
 """Seconds that an unused connection keeps its slot: long enough for the next asset of the same job."""
 TURN = 5.0
 """Seconds after which a slot is given back even if its process has more to do: others wait too."""
-POLL = (0.01, 0.05)
-"""Seconds between two looks for a free slot; only the first in the queue looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,35 +223,6 @@ class Limits:
             due = now if state is None or not state["since"] <= now else max(now, state["until"])
             _replace(path, {"since": now, "until": due + 1 / rate})
         pause(stop, due - now)
-
-
-def pause(stop: threading.Event, seconds: float) -> None:
-    """Wait, unless the caller wants to stop.
-
-    Raises
-    ------
-    Stopped
-        If `stop` is or gets set.
-    """
-    if stop.wait(seconds):
-        raise Stopped("the fetch was stopped", hint="run it again: it continues where it was")
-
-
-@contextlib.contextmanager
-def waiting_for(lock: Lock, stop: threading.Event) -> Iterator[None]:
-    """Hold a lock that others may hold for long, without becoming deaf while waiting for it.
-
-    Raises
-    ------
-    Stopped
-        If `stop` is set meanwhile.
-    """
-    while not lock.try_acquire():
-        pause(stop, random.uniform(*POLL))  # noqa: S311
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def state_directory() -> Path:

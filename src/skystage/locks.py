@@ -10,11 +10,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import random
+import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from skystage.errors import StoreError
+from skystage.retry import pause
+
+POLL = (0.01, 0.05)
+"""Seconds between two looks at what another process holds."""
 
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
@@ -76,6 +84,23 @@ class Lock:
         self._fd = fd
         _held.add(self)
         return True
+
+
+@contextmanager
+def waiting_for(lock: Lock, stop: threading.Event) -> Iterator[None]:
+    """Hold a lock that others may hold for long, without becoming deaf to `stop` meanwhile.
+
+    Raises
+    ------
+    Stopped
+        If `stop` is set while the lock is waited for.
+    """
+    while not lock.try_acquire():
+        pause(stop, random.uniform(*POLL))  # noqa: S311 - no secret hangs on it
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def work(directory: Path) -> bool:

@@ -12,14 +12,14 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
-from skystage.errors import PlanError, QueryError
+from skystage.errors import PlanError, QueryError, SkystageError, Unresolvable
 from skystage.model import (
     Asset,
     Companion,
@@ -205,6 +205,39 @@ class Plan:
         for data in self._lines(*self._bounds(batch)):
             for item in data.get("unresolved", ()):
                 yield data["id"], Unresolved(**item)
+
+    def chosen(
+        self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
+    ) -> list[Asset]:
+        """The assets of the plan, or of one batch of it, that have one of these keys; each once.
+
+        Raises
+        ------
+        PlanError
+            If there is no such batch, or if no asset of the whole plan has such a key.
+        """
+        assets = list(self.assets(batch))
+        if not keys:
+            return assets
+        unknown = set(keys) - {asset.key for asset in assets}
+        if unknown:
+            # A batch may lack what the plan has; a plan that lacks it was meant otherwise.
+            known = {asset.key for asset in self.assets()} | {missing.key for _, missing in self.unresolved()}
+            if unknown - known and known:
+                hint = f"it has: {', '.join(sorted(known))}"
+                raise PlanError(f"asset key {min(unknown - known)!r}: not in the plan", hint=hint)
+        return [asset for asset in assets if asset.key in keys]
+
+    def lacking(
+        self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
+    ) -> dict[str, SkystageError]:
+        """What cannot be had, as errors by ``GRANULE: KEY``; without what the query allows to be missing."""
+        allowed = set(self.header.query.get("allow_missing", ()))
+        return {
+            f"{name}: {missing.key}": Unresolvable(f"{name}: {missing.key}: {missing.reason}")
+            for name, missing in self.unresolved(batch)
+            if missing.key not in allowed and (not keys or missing.key in keys)
+        }
 
     def check(self) -> None:
         """Read all of it and compare with the header's digest.

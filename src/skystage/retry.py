@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from skystage.errors import SkystageError
+from skystage.errors import SkystageError, Stopped
 
 TRIES = 5
 """Tries in a row that may bring nothing."""
@@ -49,6 +50,18 @@ class Budget:
             # A little later than asked, and not all at once.
             return error.retry_after + random.uniform(0, 0.25)  # noqa: S311 - no secret hangs on it
         return random.uniform(0.5, 1.0) * min(FIRST * 2.0 ** (self._spent - 1), LONGEST)  # noqa: S311
+
+
+def pause(stop: threading.Event, seconds: float = 0.0) -> None:
+    """Wait, unless the caller wants to stop.
+
+    Raises
+    ------
+    Stopped
+        If `stop` is or gets set.
+    """
+    if stop.wait(seconds):
+        raise Stopped("the fetch was stopped", hint="run it again: it continues where it was")
 
 
 def patiently(once: Callable[[], T], *, tries: int = TRIES) -> T:

@@ -281,25 +281,32 @@ class Store:
             for item in group:
                 item.result = StoreError(f"{self._shards}: cannot be written: {error.strerror}")
 
-    def link(self, asset: Asset, into: Path) -> Path:
+    def link(self, asset: Asset, into: Path, *, symbolic: bool = False) -> Path:
         """Give a staged file a second name below `into`: hard link, else reflink, else copy.
 
-        A workflow that deletes or replaces its outputs deletes or replaces only that name.
+        Who deletes or replaces that name deletes or replaces nothing else. But a hard link shares
+        its time of modification with the store: who touches it voids the receipt. For them there
+        is the symbolic link, which has a time of its own.
         """
         source, target = self.path(asset), into / asset.path
         with suppress(OSError):
-            if target.samefile(source):
+            if target.is_symlink() == symbolic and target.samefile(source):
                 return target
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
         part.unlink(missing_ok=True)
         try:
-            os.link(source, part)
+            if symbolic:
+                # Relative, so that a folder that holds both can move.
+                part.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
+            else:
+                os.link(source, part)
         except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            if symbolic or error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
                 raise
             _copy(source, part)
         part.replace(target)
+        part.unlink(missing_ok=True)  # a rename onto another name of the same file does nothing
         return target
 
 

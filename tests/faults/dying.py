@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from skystage import store as stores
-from skystage.fetch import fetch_all
+from skystage.batch import fetch_all
 from skystage.plan import Plan
 from skystage.store import Store
 from skystage.transport import Access

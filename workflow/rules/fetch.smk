@@ -1,19 +1,12 @@
 # The store is never an output: Snakemake deletes the outputs of a failed job, and with them would go
-# what the next try continues. Outputs are receipts, or links into <results>/data.
+# what the next try continues. Outputs are receipts and, of a locked plan, links below <results>/data.
+# The links are symbolic: Snakemake touches all outputs of a job, and a hard link is the store's file.
 
 if LOCKED:
-    # The plan is known: one rule a batch, with the files themselves as outputs.
-    BATCHES = count_batches(LOCKED)
-    BATCH_OUTPUTS = {
-        number: [
-            f"<results>/data/{asset.path}"
-            for asset in Plan(LOCKED).assets((number, BATCHES))
-            if asset.key in (config["query"].get("assets") or ["data"])
-        ]
-        for number in range(1, BATCHES + 1)
-    }
+    BATCHES = count_batches(plan_header(LOCKED))
+    BATCH_FILES, ORBIT_FILES = files_of(LOCKED, BATCHES)
 
-    for number, outputs in BATCH_OUTPUTS.items():
+    for number, files in BATCH_FILES.items():
 
         rule:
             name:
@@ -21,7 +14,8 @@ if LOCKED:
             input:
                 plan=LOCKED,
             output:
-                outputs,
+                files,
+                receipt=f"<results>/batches/{number}-of-{BATCHES}.json",
             log:
                 f"<logs>/fetch/{number}-of-{BATCHES}.log",
             benchmark:
@@ -34,12 +28,13 @@ if LOCKED:
                 connections=config["jobs"],
             params:
                 batch=f"{number}/{BATCHES}",
-                store=config["store"],
-                jobs=config["jobs"],
+                store=STORE,
                 which=KEYS,
+                into=data_folder,
             shell:
-                "skystage fetch {input.plan:q} --store {params.store:q} --batch {params.batch}"
-                " --jobs {params.jobs} {params.which} --into <results>/data 2> {log:q}"
+                "skystage fetch {input.plan:q} --store {params.store:q} --batch {params.batch} {params.which}"
+                " --jobs {resources.connections} --into {params.into:q} --symlink"
+                " --json > {output.receipt:q} 2> {log:q}"
 
 else:
 
@@ -59,9 +54,9 @@ else:
         resources:
             connections=config["jobs"],
         params:
-            store=config["store"],
-            jobs=config["jobs"],
+            store=STORE,
             which=KEYS,
         shell:
-            "skystage fetch {input.plan:q} --store {params.store:q} --batch {wildcards.batch}/{wildcards.batches}"
-            " --jobs {params.jobs} {params.which} --json > {output.receipt:q} 2> {log:q}"
+            "skystage fetch {input.plan:q} --store {params.store:q}"
+            " --batch {wildcards.batch}/{wildcards.batches} {params.which}"
+            " --jobs {resources.connections} --json > {output.receipt:q} 2> {log:q}"

@@ -1,12 +1,14 @@
 rule manifest:
     input:
         plan=LOCKED or "<results>/plan.ndjson",
-        staged=(
-            [outputs for batch in BATCH_OUTPUTS.values() for outputs in batch]
+        batches=(
+            [f"<results>/batches/{number}-of-{BATCHES}.json" for number in BATCH_FILES]
             if LOCKED
             else batch_receipts
         ),
-        orbits=["<results>/orbits.json"] if WITH_ORBITS else [],
+        orbits=["<results>/batches/orbits.json"] if WITH_ORBITS else [],
+        # Of a locked plan the files themselves: one that was deleted is linked again.
+        files=[*sum(BATCH_FILES.values(), []), *ORBIT_FILES] if LOCKED else [],
     output:
         manifest="<results>/items.json",
         checksums="<results>/checksums.txt",
@@ -17,6 +19,6 @@ rule manifest:
     conda:
         "../envs/skystage.yaml"
     params:
-        store=config["store"],
+        store=STORE,
     shell:
         "skystage manifest {input.plan:q} --store {params.store:q} -o {output.manifest:q} 2> {log:q}"

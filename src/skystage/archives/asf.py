@@ -388,14 +388,14 @@ def _session(access: Access, search: Search) -> ASFSession:
             def once() -> requests.Response:
                 access.count()
                 try:
-                    response = super(Session, self).post(url, *args, **kwargs)
+                    response: requests.Response = super(Session, self).post(url, *args, **kwargs)
                 except requests.RequestException as error:
                     reason = f"{type(error).__name__}"
                     raise CatalogueUnavailable(f"asf: CMR cannot be reached: {reason}") from error
                 _refuse_failure(response)
                 return response
 
-            response: requests.Response = patiently(once)
+            response = patiently(once)
             if "CMR-Search-After" not in self.headers:  # the first page of a sub-query
                 search.hits += int(response.headers.get("CMR-Hits", 0))
             return response

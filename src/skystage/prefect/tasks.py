@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,40 +11,51 @@ from typing import Any
 from prefect import State, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun  # noqa: TC002 - Prefect reads the annotations
+from prefect.runtime import task_run
 
 from skystage import query as queries
-from skystage.errors import SkystageError
+from skystage.batch import Outcome, fetch_plan
+from skystage.errors import FetchFailed, SkystageError, Stopped
 from skystage.events import Event, Failed, Retrying
-from skystage.fetch import Outcome, fetch_all
 from skystage.manifest import write
 from skystage.model import Json
 from skystage.plan import Plan, build
 from skystage.store import Store
 from skystage.transport import Access
 
-RETRIES: dict[str, Any] = {
-    # Short faults are waited out inside a batch; these are for an archive that is down for a while.
-    "retries": 3,
-    "retry_delay_seconds": [10, 60, 300],
-    "retry_jitter_factor": 0.3,
-}
+PAUSES = (10.0, 60.0, 300.0)
+"""Seconds before each further try of a task. Short faults are waited out inside a batch; these are for
+an archive that is down for a while."""
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Retry condition: only what may succeed without anybody changing anything.
 
-    A plain function: Prefect 3.8 takes a partial or a callable object for "never".
+    What was stopped on purpose is not begun again. A plain function: Prefect 3.8 takes a partial or
+    a callable object for "never".
     """
     del task, run
     error = state.result(raise_on_failure=False)
-    # What is no error of ours is a crash of the machine or of the worker: worth another try.
-    return error.transient if isinstance(error, SkystageError) else not isinstance(error, Exception)
+    causes = error.failures.values() if isinstance(error, FetchFailed) else [error]
+    return (
+        isinstance(error, SkystageError)
+        and error.transient
+        and not any(isinstance(cause, Stopped) for cause in causes)
+    )
 
 
 @task(
-    name="make plan", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=is_transient, **RETRIES
+    name="make plan",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=len(PAUSES),
+    retry_delay_seconds=list(PAUSES),
+    retry_jitter_factor=0.3,
+    retry_condition_fn=is_transient,
 )
-def make_plan(query: dict[str, Json], path: Path, base: Path | None = None) -> Path:
+def make_plan(
+    query: dict[str, Json], path: Path, base: Path | None = None, *, allow_empty: bool = False
+) -> Path:
     """Search, filter and freeze a query into a plan file.
 
     Parameters
@@ -54,6 +66,8 @@ def make_plan(query: dict[str, Json], path: Path, base: Path | None = None) -> P
         Where to write the plan.
     base
         The folder that files named in the query are relative to; default: the current one.
+    allow_empty
+        Whether a query that matches nothing is a result and no failure.
 
     Raises
     ------
@@ -61,6 +75,8 @@ def make_plan(query: dict[str, Json], path: Path, base: Path | None = None) -> P
         If the query cannot be asked; not retried.
     SearchError
         If a catalogue fails.
+    SkystageError
+        If nothing is kept; the plan says why.
     """
     logger = get_run_logger()
     plan = build(queries.parse(query, base=base or Path()), path, Access())
@@ -70,6 +86,13 @@ def make_plan(query: dict[str, Json], path: Path, base: Path | None = None) -> P
         logger.info("dropped %s: %s", count, reason)
     for granule, missing in plan.unresolved():
         logger.warning("unresolved: %s: %s: %s", granule, missing.key, missing.reason)
+    for host in plan.header.degraded:
+        logger.warning("degraded: %s", host)
+    if not totals.granules and not allow_empty:
+        raise SkystageError(
+            f"{path}: nothing is kept of {plan.header.hits:,} granules that match the search",
+            hint="widen the query, or set allow_empty",
+        )
     return plan.path
 
 
@@ -78,8 +101,8 @@ def make_plan(query: dict[str, Json], path: Path, base: Path | None = None) -> P
     task_run_name="fetch {batch} of {batches}",
     cache_policy=NO_CACHE,
     persist_result=False,
+    retries=len(PAUSES),
     retry_condition_fn=is_transient,
-    **RETRIES,
 )
 def fetch_batch(
     plan: Path,
@@ -111,7 +134,8 @@ def fetch_batch(
     Raises
     ------
     FetchFailed
-        If any asset failed, after all others were staged; retried if one of the errors is transient.
+        If any asset failed or the plan says that it cannot be had (and not that it may be missing),
+        after all others were staged; retried if one of the errors is transient.
     CredentialsMissing, NotEnoughDisk
         Before the first byte.
     """
@@ -123,10 +147,18 @@ def fetch_batch(
         elif isinstance(event, Failed):
             logger.error("failed: %s", event.error)
 
-    assets = [
-        asset for asset in Plan(plan).assets((batch, batches)) if keys is None or asset.key in keys
-    ]
-    outcome = fetch_all(assets, Store(store), Access(), jobs=jobs, listen=listen, stop=stop)
+    stop = threading.Event() if stop is None else stop
+    _rest(stop)
+    outcome = fetch_plan(
+        Plan(plan),
+        Store(store),
+        Access(),
+        batch=(batch, batches),
+        keys=keys,
+        jobs=jobs,
+        listen=listen,
+        stop=stop,
+    )
     logger.info("staged %s of %s, %s already", len(outcome.receipts), outcome.planned, outcome.already)
     outcome.raise_for_failures()
     return _counts(outcome)
@@ -155,6 +187,19 @@ def write_manifest(plan: Path, store: Path, path: Path) -> Path:
 def count_batches(plan: Path, granules: int) -> int:
     """How many batches of about `granules` granules a plan is cut into."""
     return max(1, math.ceil(Plan(plan).header.totals.granules / granules))
+
+
+def _rest(stop: threading.Event) -> None:
+    """Before a further try: wait, but not for longer than we are wanted.
+
+    Prefect's own delay sleeps in the worker thread, where neither a cancelled run nor Ctrl-C can
+    end it.
+    """
+    tries = task_run.run_count or 1
+    if tries > 1:
+        pause = PAUSES[min(tries - 2, len(PAUSES) - 1)] * random.uniform(1.0, 1.3)  # noqa: S311
+        get_run_logger().info("try %s in %.0f s", tries, pause)
+        stop.wait(pause)
 
 
 def _counts(outcome: Outcome) -> dict[str, Json]:

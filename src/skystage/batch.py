@@ -1,0 +1,257 @@
+"""Many assets: a receipt or an error for every one of them, several at a time.
+
+Credentials and disk are checked for all before the first byte. One failure never costs the others,
+and nothing ends unnamed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import islice
+
+from skystage import events
+from skystage.errors import (
+    CredentialsMissing,
+    FetchFailed,
+    NotEnoughDisk,
+    SkystageError,
+    Stopped,
+    TransferError,
+)
+from skystage.fetch import fetch
+from skystage.model import Asset, Receipt
+from skystage.plan import Plan
+from skystage.store import Store
+from skystage.transport import Access
+
+RESERVE = 64 << 20
+"""Bytes of disk that are left free."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch: a receipt or an error for every planned asset.
+
+    Attributes
+    ----------
+    receipts
+        In the order of the plan.
+    failures
+        Asset path to error, in the order of the plan.
+    already
+        How many of the receipts are of an earlier run.
+    """
+
+    planned: int = 0
+    receipts: list[Receipt] = field(default_factory=list)
+    failures: dict[str, SkystageError] = field(default_factory=dict)
+    already: int = 0
+    bytes_moved: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+
+    def raise_for_failures(self) -> None:
+        """Raise one summary error if anything failed.
+
+        Raises
+        ------
+        FetchFailed
+            With every failure by name.
+        """
+        if self.failures:
+            raise FetchFailed(self.failures, self.planned)
+
+
+def fetch_plan(
+    plan: Plan,
+    store: Store,
+    access: Access,
+    *,
+    batch: tuple[int, int] | None = None,
+    keys: Collection[str] | None = None,
+    jobs: int = 8,
+    listen: events.Listener = events.ignore,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Stage a plan, or a batch of it.
+
+    What the plan could not resolve is a failure, named by its granule, unless the query allows it to
+    be missing.
+
+    Parameters
+    ----------
+    batch
+        ``(i, n)``: the i-th of n parts of the plan, `i` from 1.
+    keys
+        Only assets of these keys; default: all.
+
+    Raises
+    ------
+    PlanError
+        If there is no such batch, or no asset has such a key.
+    CredentialsMissing, NotEnoughDisk
+        Before any request. Failed assets do not raise: see `Outcome.raise_for_failures`.
+    """
+    outcome = fetch_all(plan.chosen(batch, keys), store, access, jobs=jobs, listen=listen, stop=stop)
+    lacking = plan.lacking(batch, keys)
+    outcome.planned += len(lacking)
+    outcome.failures |= lacking
+    return outcome
+
+
+def fetch_all(
+    assets: Iterable[Asset],
+    store: Store,
+    access: Access,
+    *,
+    jobs: int = 8,
+    listen: events.Listener = events.ignore,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Stage many assets, several at a time.
+
+    Every asset is tried, whatever happens to the others. Before the first byte, credentials and
+    disk are checked for all that is not staged yet.
+
+    Parameters
+    ----------
+    jobs
+        Assets under way at once; the hosts' own limits hold beside it.
+    listen
+        Called from the threads that fetch, one call at a time.
+    stop
+        When set, nothing more is begun, and what is under way ends at its next block; its part file
+        stays, to be continued.
+
+    Raises
+    ------
+    CredentialsMissing, NotEnoughDisk
+        Before any request. Failed assets do not raise: see `Outcome.raise_for_failures`.
+    """
+    started, requests = time.monotonic(), access.requests
+    stop = threading.Event() if stop is None else stop
+    distinct = list({asset.path: asset for asset in assets}.values())
+    outcome = Outcome(planned=len(distinct))
+    found: dict[str, Receipt] = {}
+    mutex = threading.Lock()
+
+    def tell(event: events.Event) -> None:
+        with mutex:
+            if isinstance(event, events.AlreadyStaged):
+                outcome.already += 1
+            elif isinstance(event, events.Progressed):
+                outcome.bytes_moved += event.count
+            listen(event)
+
+    missing = []
+    for asset in distinct:
+        if (receipt := store.receipt(asset)) is None:
+            missing.append(asset)
+        else:
+            found[asset.path] = receipt
+            tell(events.AlreadyStaged(asset.path, receipt))
+    check_credentials(missing, access)
+    check_disk(missing, store)
+
+    def one(asset: Asset) -> Receipt | SkystageError:
+        try:
+            return fetch(asset, store, access, tell, stop)
+        except SkystageError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - a bug in one asset must not cost the other 39,999
+            failure = TransferError(
+                f"{asset.path}: {type(error).__name__}: {error}", hint="please report this"
+            )
+            failure.__cause__ = error
+        tell(events.Failed(asset.path, failure))
+        return failure
+
+    failures: dict[str, SkystageError] = {}
+    try:
+        for asset, result in _spread(missing, one, jobs, stop):
+            if isinstance(result, Receipt):
+                found[asset.path] = result
+            else:
+                failures[asset.path] = result
+    finally:
+        access.close()
+    for asset in distinct:
+        if asset.path in found:
+            outcome.receipts.append(found[asset.path])
+        else:
+            outcome.failures[asset.path] = failures.get(asset.path) or _stopped(asset)
+    outcome.requests = access.requests - requests
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def _spread(
+    assets: list[Asset],
+    work: Callable[[Asset], Receipt | SkystageError],
+    jobs: int,
+    stop: threading.Event,
+) -> Iterator[tuple[Asset, Receipt | SkystageError]]:
+    """Run `work` for each asset, `jobs` at a time; results as they come.
+
+    No more than `jobs` are handed to the pool at once, so that stopping leaves nothing queued.
+    """
+    waiting = iter(assets)
+    running: dict[Future[Receipt | SkystageError], Asset] = {}
+    with ThreadPoolExecutor(max(1, min(jobs, len(assets))), "skystage-fetch") as pool:
+        try:
+            while True:
+                for asset in islice(waiting, 0 if stop.is_set() else jobs - len(running)):
+                    running[pool.submit(work, asset)] = asset
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        except BaseException:
+            # Ctrl-C, SIGTERM, a cancelled flow: the threads end at their next block.
+            stop.set()
+            raise
+
+
+def check_credentials(assets: Iterable[Asset], access: Access) -> None:
+    """Find missing credentials before the first byte.
+
+    Raises
+    ------
+    CredentialsMissing
+        If an asset has no source that can be used.
+    """
+    for asset in assets:
+        missing = [access.check(source) for source in asset.sources]
+        if missing and all(isinstance(error, CredentialsMissing) for error in missing):
+            raise missing[0]  # type: ignore[misc]
+
+
+def check_disk(assets: Iterable[Asset], store: Store) -> None:
+    """Compare what is still to come with what the disk has, before the first byte.
+
+    Assets of unknown size count nothing.
+
+    Raises
+    ------
+    NotEnoughDisk
+        With both figures.
+    """
+    assets = list(assets)
+    needed = sum(asset.size or 0 for asset in assets)
+    free = store.free() - RESERVE
+    if needed <= free:
+        return
+    needed -= store.held(assets)
+    if needed > free:
+        raise NotEnoughDisk(
+            f"{store.root}: {needed:,} bytes to come, {max(free, 0):,} free",
+            hint="free some, choose another --store, or fetch the plan in batches (--batch I/N)",
+        )
+
+
+def _stopped(asset: Asset) -> Stopped:
+    return Stopped(f"{asset.path}: the fetch was stopped", hint="run it again: it continues where it was")
