@@ -24,7 +24,7 @@ from pydantic import Field
 
 from skystage.errors import FetchFailed, SkystageError
 from skystage.plan import Plan
-from skystage.prefect import count_batches, fetch_batch, fetch_orbits, make_plan, write_manifest
+from skystage.prefect import count_batches, fetch_batch, fetch_orbits, has_orbits, make_plan, write_manifest
 
 WINDOW = 4
 """Batches under way at once; the hosts' limits hold beside it."""
@@ -87,11 +87,10 @@ def stage(
 
 def _submit(plan: Path, store: Path, granules: int, jobs: int, stop: threading.Event) -> Iterator[Batch]:
     """Submit one task whenever the next is asked for: the orbits first, then the batches."""
-    asked = Plan(plan).header.query
     keys = None
-    if asked.get("with", {}).get("orbits"):
+    if has_orbits(plan):
         # The orbits are fetched apart, so that scenes which share one do not wait for each other.
-        keys = asked.get("assets") or ["data"]
+        keys = Plan(plan).header.query.get("assets") or ["data"]
         yield fetch_orbits.submit(plan, store, keys=["orbit"], jobs=jobs, stop=stop)
     count = count_batches(plan, granules)
     for number in range(1, count + 1):

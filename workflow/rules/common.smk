@@ -4,6 +4,7 @@ import os
 import re
 
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
 
 
 pathvars:
@@ -15,6 +16,20 @@ pathvars:
 wildcard_constraints:
     batch=r"\d+",
     batches=r"\d+",
+
+
+def check_config(schema):
+    """Fill in the defaults of the schema; refuse what it does not allow, in one line."""
+    try:
+        validate(config, schema)
+    except WorkflowError as error:
+        wrong = error.__context__
+        field = ".".join(str(key) for key in wrong.absolute_path)
+        allowed = ", ".join(wrong.schema.get("properties", ()))
+        raise WorkflowError(
+            f"config: {f'{field}: ' if field else ''}{wrong.message}"
+            f"{f'; allowed: {allowed}' if allowed else ''}"
+        ) from None
 
 
 def plan_header(path):
@@ -38,6 +53,12 @@ def check_query(query):
         queries.parse(query)
     except errors.QueryError as error:
         raise WorkflowError(f"query: {error}") from None
+
+
+def has_orbits(plan):
+    """Whether a plan holds orbit files, or scenes that lack theirs."""
+    with open(plan, encoding="utf-8") as lines:
+        return any('"key":"orbit"' in line for line in lines)
 
 
 def count_batches(header):
@@ -64,17 +85,24 @@ def files_of(plan, batches):
 
 def data_folder(wildcards, output):
     """The folder that files are linked to, as a module's paths make it."""
-    return output.receipt[: output.receipt.index("batches/")] + "data"
+    return output.receipt[: output.receipt.rindex("batches/")] + "data"
 
 
-def batch_receipts(wildcards):
-    """The receipts of all batches of the plan that the checkpoint makes."""
-    count = count_batches(plan_header(checkpoints.plan.get().output.plan))
-    return [
-        f"<results>/batches/{number}-of-{count}.json" for number in range(1, count + 1)
-    ]
+def receipts_of(plan):
+    """The receipts of all batches of a plan, and of its orbits."""
+    count = count_batches(plan_header(plan))
+    found = [f"{number}-of-{count}" for number in range(1, count + 1)]
+    if WITH_ORBITS and has_orbits(plan):
+        found.append("orbits")
+    return [f"<results>/batches/{name}.json" for name in found]
 
 
+def planned_receipts(wildcards):
+    """The receipts of the plan that the checkpoint makes."""
+    return receipts_of(checkpoints.plan.get().output.plan)
+
+
+check_config("../schemas/config.schema.yaml")
 LOCKED = config["plan"]
 if not LOCKED and not config["query"]:
     raise WorkflowError("config: neither query nor plan is given")

@@ -1,12 +1,7 @@
 rule manifest:
     input:
         plan=LOCKED or "<results>/plan.ndjson",
-        batches=(
-            [f"<results>/batches/{number}-of-{BATCHES}.json" for number in BATCH_FILES]
-            if LOCKED
-            else batch_receipts
-        ),
-        orbits=["<results>/batches/orbits.json"] if WITH_ORBITS else [],
+        receipts=receipts_of(LOCKED) if LOCKED else planned_receipts,
         # Of a locked plan the files themselves: one that was deleted is linked again.
         files=[*sum(BATCH_FILES.values(), []), *ORBIT_FILES] if LOCKED else [],
     output:

@@ -1,5 +1,4 @@
-# `--batch 1/1` is all of the plan; a batch may well hold nothing of a kind, so a plan without any
-# orbit (no scene was kept, or none is Sentinel-1) is no error here.
+# Asked for only if the plan holds any: no scene may have been kept, or none of Sentinel-1.
 
 if LOCKED and WITH_ORBITS:
 
@@ -23,7 +22,7 @@ if LOCKED and WITH_ORBITS:
             store=STORE,
             into=data_folder,
         shell:
-            "skystage fetch {input.plan:q} --store {params.store:q} --batch 1/1 --asset orbit"
+            "skystage fetch {input.plan:q} --store {params.store:q} --asset orbit"
             " --jobs {resources.connections} --into {params.into:q} --symlink"
             " --json > {output.receipt:q} 2> {log:q}"
 
@@ -47,5 +46,5 @@ elif WITH_ORBITS:
         params:
             store=STORE,
         shell:
-            "skystage fetch {input.plan:q} --store {params.store:q} --batch 1/1 --asset orbit"
+            "skystage fetch {input.plan:q} --store {params.store:q} --asset orbit"
             " --jobs {resources.connections} --json > {output.receipt:q} 2> {log:q}"

@@ -189,6 +189,13 @@ def count_batches(plan: Path, granules: int) -> int:
     return max(1, math.ceil(Plan(plan).header.totals.granules / granules))
 
 
+def has_orbits(plan: Path) -> bool:
+    """Whether a plan holds orbit files, or scenes that lack theirs: then they are a task of their own."""
+    whole = Plan(plan)
+    held = any(asset.key == "orbit" for asset in whole.assets())
+    return held or any(missing.key == "orbit" for _, missing in whole.unresolved())
+
+
 def _rest(stop: threading.Event) -> None:
     """Before a further try: wait, but not for longer than we are wanted.
 
