@@ -107,7 +107,7 @@ def _running(name: str, command: list[str], environment: dict[str, str]) -> Iter
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(process.pid, number)
-                process.wait(10)
+                process.wait(3)
 
 
 def _show(plan: Plan, store: Store) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +30,9 @@ from skystage.prefect import count_batches, fetch_batch, fetch_orbits, has_orbit
 
 WINDOW = 4
 """Batches under way at once; the hosts' limits hold beside it."""
+
+GRACE = 5.0
+"""Seconds that Prefect has to say that a run was interrupted."""
 
 Batch = PrefectFuture[dict[str, Any]]
 
@@ -139,12 +144,31 @@ def main() -> None:
         parser.error(f"{arguments.config}: no key {unknown[0]!r}; allowed: {', '.join(allowed)}")
     # SIGTERM ends the program as Ctrl-C does, and what Prefect has started ends with it.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    _end_soon_when_told()
     try:
         stage(results=arguments.results, **config)
     except SkystageError as error:
         sys.exit(f"stage: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_soon_when_told() -> None:
+    """Ctrl-C reaches the server that Prefect has started too, and then Prefect waits minutes for it.
+
+    Ending hard loses nothing: a fetch may be killed at any instruction.
+    """
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell)
+
+    def watch() -> None:
+        while (number := os.read(told, 1)[0]) not in (signal.SIGINT, signal.SIGTERM):
+            pass
+        time.sleep(GRACE)
+        os._exit(128 + number)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

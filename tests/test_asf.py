@@ -131,6 +131,11 @@ def test_all_criteria_are_listed_above():
         ("season", [0, 400], "1"),
         ("max_results", 0, "1"),
         ("point", [200, 0], "180"),
+        ("linestring", [1, 2, 3, 4, 5], "in turn"),
+        ("max_doppler", float("inf"), "finite"),
+        ("processing_date", "yesterday", "processing_date"),
+        ("provider", "", "1 character"),
+        ("circle", [0, 0, -5], "greater than 0"),
         ("relativ_orbit", 35, "relative_orbit"),
     ],
 )
@@ -400,3 +405,42 @@ def test_unknown_archives_are_refused_with_the_nearest():
         archives.get("zzz")
     with pytest.raises(errors.QueryError):
         archives.find_companions("zzz")
+
+
+def test_a_page_that_shifts_while_it_is_read_is_found_out(box, access, monkeypatch):
+    """One record twice and another not at all: as many came as were counted, and one is missing."""
+    import requests
+
+    real = requests.Response.json
+
+    def shifted(self, **options):
+        said = real(self, **options)
+        if said.get("items"):
+            said["items"][1] = said["items"][0]
+        return said
+
+    monkeypatch.setattr(requests.Response, "json", shifted)
+    with pytest.raises(IncompleteSearch, match="different"):
+        search(query.parse({"archive": "asf", "relative_orbit": 35}), access)
+
+
+def test_a_cap_does_not_hide_that_less_came_than_was_asked_for(box, access):
+    box.set_faults([{"match": {"host": CMR}, "headers": {"CMR-Hits": "99"}}])
+    with pytest.raises(IncompleteSearch):
+        search(query.parse({"archive": "asf", "relative_orbit": 35, "max_results": 50}), access)
+
+
+def test_names_that_the_archive_does_not_have_are_said(box, access, tmp_path):
+    granules, _ = search(
+        query.parse({"archive": "asf", "relative_orbit": 35, "processing_level": "SLC"}), access
+    )
+    names = [granules[0].id, "S1A_IW_SLC__MISSPELT"]
+    made = plan.build(query.parse({"archive": "asf", "granule_list": names}), tmp_path / "p", access)
+    assert {drop.id: drop.reason for drop in made.dropped()}["S1A_IW_SLC__MISSPELT"] == "not in the archive"
+
+
+def test_wrong_options_of_companions_are_refused_before_any_request(box, access, tmp_path):
+    asked = query.parse({"archive": "asf", "with": {"orbits": {"types": ["AUX_POEORBX"]}}})
+    with pytest.raises(QueryError, match="AUX_POEORB"):
+        plan.build(asked, tmp_path / "p", access)
+    assert box.requests() == []

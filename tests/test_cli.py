@@ -423,3 +423,37 @@ def test_the_version_is_answered_at_once():
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert spent < 0.6  # measured: 0.07 s; the bound is for machines under load
+
+
+def test_a_reader_that_goes_away_does_not_turn_failure_into_success(box, planned, tmp_path):
+    box.set_faults([{"match": {"host": BYTES}, "status": 404}])
+    read, write = os.pipe()
+    os.close(read)
+    for streams in (
+        {"stdout": write, "stderr": subprocess.DEVNULL},
+        {"stdout": subprocess.DEVNULL, "stderr": write},
+    ):
+        command = [sys.executable, "-m", "skystage.cli", "fetch", str(planned), "--json", "--store"]
+        ended = subprocess.run([*command, str(tmp_path / "s")], check=False, **streams)
+        assert ended.returncode == 4
+    os.close(write)
+
+
+def test_a_plan_that_was_cut_is_never_staged_as_a_whole_one(planned, run, tmp_path):
+    planned.write_text("".join(planned.read_text().splitlines(keepends=True)[:5]))
+    code, _, err = run("fetch", planned, "--store", tmp_path / "s")
+    assert code == 2
+    assert "was cut or changed" in err
+
+
+@pytest.mark.parametrize("command", ["plan", "search"])
+def test_a_place_that_cannot_be_written_is_one_line(box, run, ask, tmp_path, command):
+    code, _, err = run(command, ask(), "-o", "/proc/none/x")
+    assert code == 1
+    assert "/proc" in err
+    assert len([line for line in err.splitlines() if line.startswith("skystage:")]) == 1
+
+
+def test_a_public_function_is_a_function_however_it_is_imported_first():
+    code = "import skystage.fetch; from skystage import fetch_asset; print(callable(fetch_asset))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"True\n"

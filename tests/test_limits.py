@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from skystage import limits
-from skystage.errors import QueryError
+from skystage.errors import QueryError, Stopped, Throttled
 from skystage.limits import HostLimit, Limits
 
 
@@ -189,3 +189,48 @@ def test_shared_state_is_replaced_whole(tmp_path):
     assert [path.name for path in folder.iterdir()] == ["back-off.json"]
     state = json.loads((folder / "back-off.json").read_text())
     assert state["until"] - state["since"] == pytest.approx(5)
+
+
+def test_a_slot_is_given_back_when_the_caller_stops_while_waiting_for_the_rate(tmp_path):
+    mine, other = two(tmp_path, connections=1, rate=0.01)
+    mine.acquire("me", "h").free()  # the next may come in 100 s
+    stop = threading.Event()
+    threading.Timer(0.1, stop.set).start()
+    with pytest.raises(Stopped):
+        mine.acquire("me", "h", stop)
+    other.hosts = {"h": HostLimit(connections=1)}
+    other.acquire("me", "h").free()
+
+
+def test_a_host_that_wants_to_be_left_alone_for_long_is_left_to_the_orchestrator(tmp_path):
+    mine, other = two(tmp_path)
+    mine.back_off("me", "h", 3600)
+    mine.back_off("me", "h", 5)  # a shorter word does not undo a longer one
+    with pytest.raises(Throttled) as caught:
+        other.acquire("me", "h")
+    assert 3590 < caught.value.retry_after <= 3600
+
+
+def test_waiting_for_another_process_can_be_stopped(tmp_path):
+    mine, other = two(tmp_path, connections=1)
+    held = mine.acquire("me", "h")
+    stop = threading.Event()
+    threading.Timer(0.1, stop.set).start()
+    with pytest.raises(Stopped):
+        other.acquire("me", "h", stop)
+    held.free()
+
+
+def test_a_forked_child_leaves_its_parents_connections_alone(tmp_path, connections):
+    mine, _ = two(tmp_path)
+    slot = mine.acquire("me", "h")
+    slot.connection = connections()
+    mine.release("me", "h", slot)
+    mine.forget()
+    assert connections.open_now == 1
+    slot.free()
+
+
+def test_a_configuration_that_cannot_be_read_is_one_line(tmp_path):
+    with pytest.raises(QueryError, match="cannot be read"):
+        limits.configured(tmp_path)

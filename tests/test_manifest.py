@@ -73,7 +73,8 @@ def written(tmp_path, store, staged):
 def test_each_staged_granule_is_an_item_with_its_proof(written):
     counts, (item,), out = written(granule("g"))
     assert (counts.items, counts.assets, counts.missing) == (1, 1, 0)
-    assert (item["id"], item["collection"], item["bbox"]) == ("g", "C", [1, 2, 3, 4])
+    assert (item["id"], item["bbox"]) == ("g", [1, 2, 3, 4])
+    assert item["properties"]["skystage:collection"] == "C"
     assert item["properties"]["start_datetime"] == "2020-01-01T00:00:00Z"
     asset = item["assets"]["data"]
     assert (asset["file:size"], asset["file:checksum"], asset["skystage:verified"]) == (5, "1220s", "md5")

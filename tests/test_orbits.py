@@ -13,7 +13,7 @@ from skystage import plan, query
 from skystage.archives import orbits
 from skystage.archives.orbits import MARGIN, ORBIT, OrbitFile, choose
 from skystage.errors import CatalogueUnavailable, QueryError
-from skystage.fetch import fetch
+from skystage.fetch import fetch_asset
 from skystage.model import Granule, Source
 
 NOON = datetime(2018, 5, 2, 12, tzinfo=UTC)
@@ -137,7 +137,7 @@ def test_an_orbit_file_comes_from_the_second_catalogue_where_the_first_fails(
 ):
     asset = next(build(tmp_path, access).granules()).asset("orbit")
     box.set_faults([{"match": {"host": BUCKET}, "status": 404}])
-    receipt = fetch(asset, store, access)
+    receipt = fetch_asset(asset, store, access)
     assert "zipper.dataspace.copernicus.eu" in receipt.source
     assert receipt.verified == "md5"
 
@@ -149,7 +149,7 @@ def test_the_password_of_the_second_catalogue_is_sent_once_to_its_own_service(
     box.set_faults([{"match": {"host": BUCKET}, "status": 404}])
     box.clear()
     for asset in {g.asset("orbit").path: g.asset("orbit") for g in made.granules()}.values():
-        fetch(asset, store, access)
+        fetch_asset(asset, store, access)
     logins = [r for r in box.requests() if r["host"] == "identity.dataspace.copernicus.eu"]
     assert len(logins) == 1
     for request in box.requests():
@@ -165,8 +165,12 @@ def test_granules_of_other_missions_pass_unchanged(access):
 def test_a_catalogue_that_answers_with_something_else_is_down(box, access, tmp_path, impatient):
     box.set_faults([{"match": {"host": CATALOGUE}, "status": 200, "body": "<html>"}])
     assert build(tmp_path, access).header.degraded
-    box.set_faults([{"match": {"host": BUCKET}, "status": 200, "body": "no xml"}])
-    assert build(tmp_path, access, "other").header.degraded
+    for number, body in enumerate(("no xml", "<html></html>", "<Error><Code>x</Code></Error>")):
+        box.set_faults([{"match": {"host": BUCKET}, "status": 200, "body": body}])
+        assert build(tmp_path, access, f"bucket{number}").header.degraded
+    for number, body in enumerate(('{"value": [{"Id": "x"}]}', '{"value": [7]}', "[]")):
+        box.set_faults([{"match": {"host": CATALOGUE}, "status": 200, "body": body}])
+        assert build(tmp_path, access, f"catalogue{number}").header.degraded
 
 
 def test_two_catalogues_that_disagree_about_the_bytes_are_not_mirrors():
@@ -206,4 +210,4 @@ def test_recorded_orbit_files_are_served_and_proved_as_they_are(
     best = choose(listed["S1A"], *need[1:])
     assert best.name == "S1A_OPER_AUX_POEORB_OPOD_20210307T053325_V20180419T225942_20180421T005942.EOF"
     assert best.md5 == "ddfe74941e83e50e801e2864f3d0acd2"
-    assert fetch(best.asset(), store, access).size == 4409493
+    assert fetch_asset(best.asset(), store, access).size == 4409493

@@ -124,12 +124,72 @@ def test_a_plan_that_is_not_there_is_refused_with_the_way_to_make_it(tmp_path):
         Plan(tmp_path / "none")
 
 
-def test_a_line_that_is_cut_is_refused(tmp_path):
+def test_a_plan_that_was_cut_or_lost_a_line_is_refused_when_it_is_opened(tmp_path):
+    path = tmp_path / "p"
+    write(path, [granule("a"), granule("b")])
+    whole = path.read_text()
+    lines = whole.splitlines(keepends=True)
+    for text in (whole[:-20], "".join(lines[:2]), whole + lines[-1]):
+        path.write_text(text)
+        with pytest.raises(PlanError, match="was cut or changed"):
+            Plan(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('{"archive"', '["archive"'),
+        ('"assets":[{', '"assetz":[{'),
+        ('"href"', '"hrfe"'),
+        ('"size":10', '"size":{}'),
+        ('"unresolved":[{"key"', '"unresolved":[{"kez"'),
+        ('{"dropped"', '{"drooped"'),
+        ('{"archive":"asf"', '[{"archive":"a"'),
+        ('"asf/C/', '"../C/'),
+    ],
+)
+def test_a_line_that_was_changed_by_hand_is_one_line_of_error_not_a_traceback(tmp_path, old, new):
+    path = tmp_path / "p"
+    lacking = replace(granule("a"), unresolved=(Unresolved(key="x", reason="y"),))
+    write(path, [lacking], dropped=[Dropped(id="z", reason="area")])
+    head, *lines = path.read_text().splitlines(keepends=True)
+    changed = "".join(lines).replace(old, new, 1)
+    assert changed != "".join(lines)
+    path.write_text(head + changed)
+    if len(changed) != len("".join(lines)):
+        return  # found out by its length already
+
+    def read_all() -> None:
+        made = Plan(path)
+        list(made.granules())
+        list(made.unresolved())
+        list(made.dropped())
+        made.chosen()
+
+    with pytest.raises(PlanError):
+        read_all()
+
+
+def test_a_line_that_is_json_but_no_object_is_refused(tmp_path):
     path = tmp_path / "p"
     write(path, [granule("a")])
-    path.write_text(path.read_text()[:-20])
-    with pytest.raises(PlanError, match="not JSON"):
-        list(Plan(path).granules())
+    head, line = path.read_text().splitlines(keepends=True)
+    for text in ("[1]".ljust(len(line) - 1) + "\n", "{".ljust(len(line) - 1) + "\n"):
+        path.write_text(head + text)
+        with pytest.raises(PlanError, match="no object|not JSON"):
+            list(Plan(path).granules())
+
+
+def test_assets_are_chosen_by_key_and_a_key_that_the_plan_lacks_is_named(tmp_path):
+    lacking = replace(granule("a"), unresolved=(Unresolved(key="label", reason="none"),))
+    made = write(tmp_path / "p", [lacking, granule("b")])
+    assert [asset.key for asset in made.chosen(keys=["orbit"])] == ["orbit"]
+    assert made.chosen((2, 50), ["orbit"]) == []
+    assert made.chosen(keys=["label"]) == []
+    assert list(made.lacking()) == ["a: label"]
+    assert made.lacking(keys=["data"]) == {}
+    with pytest.raises(PlanError, match="'orbits': not in the plan.*data, label, orbit"):
+        made.chosen(keys=["orbits"])
 
 
 def test_an_empty_plan_is_a_result(tmp_path):

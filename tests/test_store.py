@@ -56,11 +56,49 @@ def test_a_line_that_was_being_written_is_read_when_it_is_whole(store, staged):
     assert other.receipt(ASSET)
 
 
-def test_of_several_receipts_the_newest_counts(store, staged):
+def test_of_several_receipts_the_one_that_describes_the_file_counts_whatever_the_clocks_said(store, staged):
     first = staged(store)
-    store.record([replace(first, staged=from_iso("2021-01-01T00:00:00"), verified="newer")])
-    store.record([replace(first, staged=from_iso("2019-01-01T00:00:00"), verified="older")])
-    assert Store(store.root).receipt(ASSET).verified == "newer"
+    store.record(
+        [replace(first, staged=from_iso("2099-01-01T00:00:00"), mtime_ns=7, verified="of another file")]
+    )
+    store.record([replace(first, staged=from_iso("1999-01-01T00:00:00"), size=6)])
+    assert Store(store.root).receipt(ASSET) == first == store.receipt(ASSET)
+
+
+def test_a_receipt_that_was_cut_by_a_full_disk_does_not_swallow_the_next(store, staged, monkeypatch):
+    first = staged(store)
+    real = os.write
+
+    def half(fd, content):
+        real(fd, bytes(content)[:30])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(OSError, match="No space"):
+        store.record([first])
+    monkeypatch.setattr(os, "write", real)
+    other = replace(ASSET, path="asf/C/other/f.bin")
+    staged(store, other)
+    assert Store(store.root).receipt(other)
+
+
+def test_to_look_into_a_store_makes_nothing_and_needs_no_right_to_write(store, staged, tmp_path):
+    staged(store)
+    assert Store(store.root, read_only=True).receipt(ASSET)
+    assert Store(tmp_path / "none", read_only=True).receipt(ASSET) is None
+    assert not (tmp_path / "none").exists()
+
+
+def test_without_a_checksum_a_part_from_before_a_crash_of_the_machine_is_not_continued(store, monkeypatch):
+    proved = replace(ASSET, checksums={"md5": "m"})
+    for asset in (ASSET, proved):
+        fd = store.part(asset).restart(Part(validator="v", origin="https://h", total=5))
+        os.write(fd, b"byt")
+        os.close(fd)
+        assert store.part(asset).read().size == 3
+        monkeypatch.setattr(stores, "BOOT", "another")
+        assert store.part(asset).read().size == (3 if asset is proved else 0)
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(

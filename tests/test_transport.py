@@ -210,3 +210,61 @@ def test_no_module_but_transport_and_asf_search_opens_connections():
             assert "import urllib3" not in text, name
             assert "import requests" not in text, name
             assert "import boto3" not in text, name
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://evil.example\\@datapool.asf.alaska.edu/x",
+        "https://evil.example\\@urs.earthdata.nasa.gov/x",
+        "https://datapool.asf.alaska.edu@evil.example/x",
+        "https://user:word@datapool.asf.alaska.edu/x",
+        "https://datapool.asf.alaska.edu /x",
+        "ftp://datapool.asf.alaska.edu/x",
+        "file:///etc/passwd",
+        "https:///x",
+    ],
+)
+def test_an_address_that_can_be_read_in_two_ways_gets_no_request_and_no_credential(box, access, location):
+    host = "sentinel1.asf.alaska.edu"
+    box.set_faults([{"match": {"host": host}, "status": 307, "headers": {"Location": location}}])
+    with pytest.raises(Refused):
+        got(access, Source(href=f"https://{host}/x", auth="earthdata"))
+    assert {request["host"] for request in box.requests()} <= {host, LOGIN}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "asf.alaska.edu.evil.example", "evilasf.alaska.edu"])
+def test_a_redirect_to_a_foreign_host_takes_no_credential_along(box, access, host):
+    location = {"Location": f"https://{host}/x"}
+    box.set_faults([{"match": {"host": "datapool.asf.alaska.edu"}, "status": 307, "headers": location}])
+    got(access, Source(href="https://datapool.asf.alaska.edu/x", auth="earthdata"))
+    (asked,) = [request for request in box.requests() if request["host"] == host]
+    assert not {"authorization", "cookie"} & set(asked["headers"])
+
+
+def test_a_signature_is_for_aws_and_the_users_endpoint_only(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:8333")
+    assert s3.belongs("https", "bucket.s3.us-west-2.amazonaws.com")
+    assert s3.belongs("http", "127.0.0.1")
+    assert not s3.belongs("http", "bucket.s3.amazonaws.com")
+    assert not s3.belongs("https", "amazonaws.com.evil.example")
+    access = Access(secrets={"aws": Secret(username="KEY", password="SECRET", token="SESSION")})
+    slots = transport._Slots(access, Source(href="s3://b/k", auth="aws", requester_pays=True))
+    sent = slots._headers("https://evil.example/x", {}, "us-east-1")
+    assert set(sent) == {"User-Agent"}
+
+
+def test_errors_quote_no_signature():
+    body = b"<?xml version='1.0'?><Error><Code>SignatureDoesNotMatch</Code><Message>No</Message>"
+    body += b"<StringToSign>AWS4 secret</StringToSign></Error>"
+    assert transport._excerpt(body) == "SignatureDoesNotMatch: No"
+    assert transport._excerpt(b'{"error":  "x"}') == '{"error": "x"}'
+
+
+def test_a_proxy_with_a_password_gets_it(monkeypatch):
+    monkeypatch.setattr("urllib.request.getproxies", lambda: {"https": "http://me:a%20b@127.0.0.1:9"})
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda host: False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    made = transport.connection("https://host/")
+    assert made.proxy_headers["proxy-authorization"] == "Basic bWU6YSBi"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from skystage.batch import fetch_all, fetch_plan
     from skystage.errors import SkystageError
-    from skystage.fetch import fetch
+    from skystage.fetch import fetch_asset
     from skystage.model import Asset, Granule, Query, Receipt, Source
     from skystage.plan import Plan
     from skystage.plan import build as build_plan
@@ -34,7 +34,7 @@ _PUBLIC = {
     "Source": ("skystage.model", "Source"),
     "Store": ("skystage.store", "Store"),
     "build_plan": ("skystage.plan", "build"),
-    "fetch": ("skystage.fetch", "fetch"),
+    "fetch_asset": ("skystage.fetch", "fetch_asset"),
     "fetch_all": ("skystage.batch", "fetch_all"),
     "fetch_plan": ("skystage.batch", "fetch_plan"),
     "parse_query": ("skystage.query", "parse"),
@@ -53,8 +53,8 @@ __all__ = [
     "Store",
     "__version__",
     "build_plan",
-    "fetch",
     "fetch_all",
+    "fetch_asset",
     "fetch_plan",
     "parse_query",
     "read_query",

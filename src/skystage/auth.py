@@ -162,6 +162,7 @@ class Earthdata:
             machine=self.login,
         )
         self._token = self.secret.token
+        self._refused: Unauthorized | None = None
         self._mutex = threading.Lock()
 
     def authorization(self, host: str) -> str | None:
@@ -192,6 +193,9 @@ class Earthdata:
             return refused != f"Bearer {self._token}"
 
     def _make_token(self) -> str:
+        if self._refused is not None:
+            # A wrong password does not become right, and 40,000 log-ins lock an account.
+            raise self._refused
         # "Find or create": Earthdata allows two tokens a user, and gives the living one back.
         url = f"https://{self.login}/api/users/find_or_create_token"
         answer = self._send("POST", url, {"Authorization": _basic(self.secret)}, b"")
@@ -199,6 +203,7 @@ class Earthdata:
             return str(_json(answer, "Earthdata Login")["access_token"])
         except Unauthorized as error:
             error.hint = f"check user name and password ({self.secret.found})"
+            self._refused = error
             raise
 
 
@@ -230,6 +235,7 @@ class Cdse:
         self._refresh = ""
         self._due = float("inf") if self._access else 0.0
         self._refresh_until = 0.0
+        self._refused: Unauthorized | None = None
         self._mutex = threading.Lock()
 
     def authorization(self, host: str) -> str | None:
@@ -258,6 +264,8 @@ class Cdse:
             return True
 
     def _grant(self) -> None:
+        if self._refused is not None:
+            raise self._refused
         form = {"client_id": "cdse-public"}
         if self._refresh and time.monotonic() < self._refresh_until:
             form |= {"grant_type": "refresh_token", "refresh_token": self._refresh}
@@ -280,6 +288,7 @@ class Cdse:
             granted = _json(answer, "Copernicus Data Space")
         except Unauthorized as error:
             error.hint = f"check user name and password ({self.secret.found}); with two factors set CDSE_TOTP"
+            self._refused = error
             raise
         now = time.monotonic()
         self._access = str(granted["access_token"])

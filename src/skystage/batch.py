@@ -22,12 +22,14 @@ from skystage.errors import (
     Stopped,
     TransferError,
 )
-from skystage.fetch import fetch
+from skystage.fetch import fetch_asset
 from skystage.model import Asset, Receipt
 from skystage.plan import Plan
 from skystage.store import Store
 from skystage.transport import Access
 
+WATCH = 0.5
+"""Seconds between two looks at what is under way."""
 RESERVE = 64 << 20
 """Bytes of disk that are left free."""
 
@@ -159,7 +161,7 @@ def fetch_all(
 
     def one(asset: Asset) -> Receipt | SkystageError:
         try:
-            return fetch(asset, store, access, tell, stop)
+            return fetch_asset(asset, store, access, tell, stop)
         except SkystageError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - a bug in one asset must not cost the other 39,999
@@ -172,7 +174,7 @@ def fetch_all(
 
     failures: dict[str, SkystageError] = {}
     try:
-        for asset, result in _spread(missing, one, jobs, stop):
+        for asset, result in _spread(missing, one, jobs, stop, access):
             if isinstance(result, Receipt):
                 found[asset.path] = result
             else:
@@ -194,6 +196,7 @@ def _spread(
     work: Callable[[Asset], Receipt | SkystageError],
     jobs: int,
     stop: threading.Event,
+    access: Access,
 ) -> Iterator[tuple[Asset, Receipt | SkystageError]]:
     """Run `work` for each asset, `jobs` at a time; results as they come.
 
@@ -208,11 +211,15 @@ def _spread(
                     running[pool.submit(work, asset)] = asset
                 if not running:
                     return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                done = wait(running, timeout=WATCH, return_when=FIRST_COMPLETED).done
+                access.watch(stop)
+                for future in done:
                     yield running.pop(future), future.result()
         except BaseException:
-            # Ctrl-C, SIGTERM, a cancelled flow: the threads end at their next block.
+            # Ctrl-C, SIGTERM, a cancelled flow: the threads end at once, and their parts stay.
             stop.set()
+            while running and wait(running, timeout=WATCH).not_done:
+                access.watch(stop)
             raise
 
 

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from skystage import __version__
 from skystage.errors import Offline, QueryError, SkystageError
@@ -29,7 +29,10 @@ DONE, USAGE, NOTHING, FAILED = 0, 2, 3, 4
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit with its code."""
-    sys.exit(run(sys.argv[1:] if argv is None else list(argv)))
+    code = run(sys.argv[1:] if argv is None else list(argv))
+    for stream in (sys.stdout, sys.stderr):
+        _write(stream, "")
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:
@@ -48,9 +51,10 @@ def run(argv: list[str]) -> int:
     except KeyboardInterrupt:
         _say("skystage: stopped; run it again to continue where it was")
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"skystage: {where}{error.strerror or error}")
+        return 1
     return code
 
 
@@ -145,7 +149,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     if header.truncated:
         _say(f"truncated: the archive has {header.hits:,}, the query asked for fewer")
     _say(f"plan     {made.path}")
-    return DONE if totals.granules or arguments.allow_empty else NOTHING
+    something = totals.granules and (totals.assets or totals.unresolved)
+    return DONE if something or arguments.allow_empty else NOTHING
 
 
 def _plan_diff(arguments: argparse.Namespace) -> int:
@@ -198,9 +203,9 @@ def _stack_row(stack: Stack) -> tuple[str, ...]:
 
 def _fetch(arguments: argparse.Namespace) -> int:
     from skystage.plan import Plan
-    from skystage.store import Store
 
-    plan, store = Plan(arguments.plan), Store(arguments.store)
+    looking = arguments.dry_run or arguments.offline
+    plan, store = Plan(arguments.plan), _store(arguments, read_only=looking)
     assets = _chosen(plan, arguments)
     missing = [asset for asset in assets if store.receipt(asset) is None]
     if arguments.dry_run:
@@ -292,9 +297,8 @@ def _failed(failures: Mapping[str, SkystageError]) -> list[Json]:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from skystage.plan import Plan
-    from skystage.store import Store
 
-    plan, store = Plan(arguments.plan), Store(arguments.store)
+    plan, store = Plan(arguments.plan), _store(arguments, read_only=True)
     ok, missing, damaged = 0, [], []
     for asset in _chosen(plan, arguments):
         problem = _problem(asset, store, deep=arguments.deep)
@@ -339,9 +343,8 @@ def _problem(asset: Asset, store: Store, *, deep: bool) -> str | None:
 def _manifest(arguments: argparse.Namespace) -> int:
     from skystage.manifest import write
     from skystage.plan import Plan
-    from skystage.store import Store
 
-    written = write(Plan(arguments.plan), Store(arguments.store), arguments.output)
+    written = write(Plan(arguments.plan), _store(arguments, read_only=True), arguments.output)
     if arguments.json:
         _print_json(items=written.items, assets=written.assets, missing=written.missing)
     _say(f"{written.items:,} items, {written.assets:,} assets in {arguments.output}")
@@ -538,6 +541,12 @@ def _which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--asset", action="append", metavar="KEY", help="only assets of this key; repeatable")
 
 
+def _store(arguments: argparse.Namespace, *, read_only: bool) -> Store:
+    from skystage.store import Store
+
+    return Store(arguments.store, read_only=read_only)
+
+
 def _chosen(plan: Plan, arguments: argparse.Namespace) -> list[Asset]:
     return plan.chosen(arguments.batch, arguments.asset)
 
@@ -560,16 +569,25 @@ def _positive(text: str) -> int:
 
 
 def _print(text: str) -> None:
-    print(text)
+    _write(sys.stdout, f"{text}\n")
 
 
 def _print_json(**values: Any) -> None:
-    print(json.dumps(values))
+    _print(json.dumps(values))
 
 
 def _say(*lines: str) -> None:
     for line in lines:
-        print(line, file=sys.stderr)
+        _write(sys.stderr, f"{line}\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        # Nobody reads on: that changes nothing about what is being done, nor about how it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -20,6 +20,7 @@
     │   ├── NotFound                       404, 410
     │   ├── RangeNotSatisfiable            416: the file is not what the part file began
     │   ├── Refused                        other 4xx
+    │   ├── NotReady                       transient: 202, the archive still prepares it
     │   ├── Throttled                      transient: 429, with Retry-After
     │   ├── ServerFault                    transient: 5xx
     │   ├── Interrupted                    transient: the connection broke or stalled
@@ -162,6 +163,12 @@ class RangeNotSatisfiable(TransferError):
 
 class Refused(TransferError):
     """Another 4xx."""
+
+
+class NotReady(TransferError):
+    """202: the archive extracts or restores the file first; ask again a little later."""
+
+    transient = True
 
 
 class Throttled(TransferError):

@@ -6,11 +6,14 @@ lists holds a credential.
 
 from __future__ import annotations
 
+import csv
+import io
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from skystage.model import Asset
 from skystage.s3 import https_url
+from skystage.store import inside
 
 
 def urls(assets: Iterable[Asset]) -> Iterator[str]:
@@ -26,7 +29,7 @@ def curl(assets: Iterable[Asset]) -> Iterator[str]:
     yield "set -e"
     for asset in assets:
         if asset.sources:
-            address, path = shlex.quote(https_url(asset.sources[0].href)), shlex.quote(asset.path)
+            address, path = shlex.quote(https_url(asset.sources[0].href)), shlex.quote(inside(asset))
             yield (
                 "curl --fail --location --netrc-optional --cookie '' --continue-at - --retry 5 --create-dirs "
                 f"--output {path} {address}"
@@ -38,7 +41,7 @@ def aria2(assets: Iterable[Asset]) -> Iterator[str]:
     for asset in assets:
         if asset.sources:
             yield "\t".join(https_url(source.href) for source in asset.sources)
-            yield f"  out={asset.path}"
+            yield f"  out={inside(asset)}"
             for ours, theirs in (("sha256", "sha-256"), ("md5", "md5")):
                 if ours in asset.checksums:
                     yield f"  checksum={theirs}={asset.checksums[ours]}"
@@ -49,7 +52,9 @@ def rclone(assets: Iterable[Asset]) -> Iterator[str]:
     """A CSV for ``rclone copyurl --urls``: address and file name."""
     for asset in assets:
         if asset.sources:
-            yield f"{https_url(asset.sources[0].href)},{asset.path}"
+            row = io.StringIO()
+            csv.writer(row, lineterminator="").writerow([https_url(asset.sources[0].href), inside(asset)])
+            yield row.getvalue()
 
 
 FORMATS: Mapping[str, Callable[[Iterable[Asset]], Iterator[str]]] = {

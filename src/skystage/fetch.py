@@ -1,6 +1,6 @@
 """Asset in, receipt out: check, lock, ask the sources in turn, resume, verify, publish.
 
-`fetch` is idempotent and may be killed at any instruction: what it left is continued, and nothing
+`fetch_asset` is idempotent and may be killed at any instruction: what it left is continued, and nothing
 that is not verified ever lies at a final path. Many assets at a time are `skystage.batch`'s business.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from skystage import events
@@ -37,7 +38,7 @@ from skystage.resume import (
     usable,
 )
 from skystage.retry import Budget, pause
-from skystage.store import Store
+from skystage.store import Store, write_all
 from skystage.transport import Access, Body
 from skystage.verify import Digester, check_start, digest_file, prove, strongest
 
@@ -45,7 +46,7 @@ WORTH = 1 << 20
 """Bytes that a broken try must have brought so as not to count against the budget."""
 
 
-def fetch(
+def fetch_asset(
     asset: Asset,
     store: Store,
     access: Access,
@@ -150,6 +151,7 @@ class _Transfer:
         self._attempts = 0
         self._moved = 0
         self._resumed_from = self._part.read().size
+        self._furthest = self._resumed_from
 
     def run(self) -> Receipt:
         """Ask the sources in the plan's order until one gives the right bytes."""
@@ -160,7 +162,7 @@ class _Transfer:
                 continue
             try:
                 return self._from(source)
-            except TransferError as error:
+            except (TransferError, CredentialsMissing) as error:
                 failures.append(error)
         raise _worst(failures) if failures else NoSource(f"{self._asset.path}: the plan names no source")
 
@@ -168,7 +170,6 @@ class _Transfer:
         budget = Budget()
         again = True
         while True:
-            before = self._moved
             try:
                 digester = self._receive(source)
                 return self._publish(source, digester)
@@ -180,7 +181,10 @@ class _Transfer:
                     raise
                 again = False
             except TransferError as error:
-                if self._moved - before >= WORTH:
+                # How far the part has come, not how much was moved: a server that ignores ranges
+                # and breaks off at the same place for ever brings nothing.
+                if (reached := self._part.read().size) - self._furthest >= WORTH:
+                    self._furthest = reached
                     budget.progressed()
                 delay = budget.pause(error)
                 self._listen(events.Retrying(self._asset.path, error, delay))
@@ -192,6 +196,9 @@ class _Transfer:
         part = self._part.read()
         if not source.ranges or not usable(part, source.href, proved=self._proof is not None):
             part = Part()
+        elif part.origin != source.href:
+            # A mirror has validators of its own; the checksum proves the whole.
+            part = replace(part, validator="")
         self._attempts += 1
         self._listen(events.Started(self._asset.path, source.host, part.size))
         with self._access.open(source, request_headers(part), self._stop) as body:
@@ -214,6 +221,12 @@ class _Transfer:
             raise WrongBody(
                 f"{self._asset.path}: an HTML page arrived instead of the file",
                 hint="often a log-in, licence or maintenance page: run `skystage doctor`",
+            )
+        chunked = body.head.headers.get("transfer-encoding", "").lower() == "chunked"
+        if expected is None and self._proof is None and not chunked:
+            raise WrongBody(
+                f"{self._asset.path}: neither the server nor the plan says where the file ends",
+                hint="a cut could not be told from its end",
             )
         self._check_length(decision.total)
         note = Part(validator=body.head.validator, origin=source.href, total=expected)
@@ -245,7 +258,7 @@ class _Transfer:
                 pause(self._stop)
                 if size == 0:
                     check_start(self._asset, block)
-                _write_all(fd, block)
+                write_all(fd, block)
                 digester.update(block)
                 size += len(block)
                 self._moved += len(block)
@@ -280,12 +293,6 @@ class _Transfer:
             )
 
         return self._store.publish(self._asset, self._part, receipt)
-
-
-def _write_all(fd: int, block: bytes) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _worst(failures: list[SkystageError]) -> SkystageError:

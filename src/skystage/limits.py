@@ -19,6 +19,7 @@ import random
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -135,6 +136,11 @@ class Limits:
         self._pools: dict[tuple[str, str], _Pool] = {}
         self._mutex = threading.Lock()
         self._reaper: threading.Thread | None = None
+        _all.add(self)
+
+    def forget(self) -> None:
+        """In a forked child: slots and connections are the parent's. Nothing is closed, only left alone."""
+        self._pools, self._mutex, self._reaper = {}, threading.Lock(), None
 
     def of(self, host: str) -> HostLimit:
         """The limit for a host: the exact name first, then the longest glob that matches."""
@@ -160,8 +166,12 @@ class Limits:
         pool = self._pool(account, host)
         self._wait_for_back_off(pool, host, stop)
         slot = pool.acquire(stop)
-        if pool.limit.rate is not None:
-            self._wait_for_rate(pool, pool.limit.rate, stop)
+        try:
+            if pool.limit.rate is not None:
+                self._wait_for_rate(pool, pool.limit.rate, stop)
+        except BaseException:
+            slot.free()
+            raise
         return slot
 
     def release(self, account: str, host: str, slot: Slot) -> None:
@@ -174,9 +184,13 @@ class Limits:
 
     def back_off(self, account: str, host: str, seconds: float) -> None:
         """Tell every process of this account to leave the host alone for that long."""
+        path = self._pool(account, host).directory / "back-off.json"
         now = time.time()
-        state = {"since": now, "until": now + seconds}
-        _replace(self._pool(account, host).directory / "back-off.json", state)
+        before = _read(path)
+        until = now + seconds
+        if before is not None and before["since"] <= now:
+            until = max(until, before["until"])
+        _replace(path, {"since": now, "until": until})
 
     def close(self) -> None:
         """Free all slots that are idle, at once."""
@@ -225,6 +239,17 @@ class Limits:
         pause(stop, due - now)
 
 
+_all: weakref.WeakSet[Limits] = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    for limits in list(_all):
+        limits.forget()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
 def state_directory() -> Path:
     """``$SKYSTAGE_STATE``, else ``$XDG_STATE_HOME/skystage``, else ``~/.local/state/skystage``.
 
@@ -266,6 +291,10 @@ def configured(path: Path | None = None) -> dict[str, HostLimit]:
         text = path.read_text()
     except FileNotFoundError:
         return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise QueryError(
+            f"{path}: cannot be read: {error}", hint="SKYSTAGE_CONFIG names a YAML file"
+        ) from error
     import yaml
 
     try:

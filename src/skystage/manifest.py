@@ -52,6 +52,7 @@ def write(plan: Plan, store: Store, path: Path) -> Written:
     """
     if path.suffix not in (".json", ".parquet"):
         raise SkystageError(f"{path}: cannot write a manifest as {path.suffix!r}", hint=".json or .parquet")
+    plan.check()
     path.parent.mkdir(parents=True, exist_ok=True)
     base = path.parent.resolve()
     features: list[str] = []
@@ -101,12 +102,13 @@ def _item(granule: Granule, assets: dict[str, Json]) -> dict[str, Json]:
         "stac_version": STAC,
         "stac_extensions": EXTENSIONS,
         "id": granule.id,
-        "collection": granule.collection,
         "geometry": granule.geometry,
         "properties": {
             **granule.properties,
             **times,
             "skystage:archive": granule.archive,
+            # STAC's own field must be a link to a collection's document, and archives have none.
+            "skystage:collection": granule.collection,
             "skystage:stack": granule.stack,
         },
         "links": [],

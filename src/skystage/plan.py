@@ -12,12 +12,12 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self, TypeVar
 
 from skystage.errors import PlanError, QueryError, SkystageError, Unresolvable
 from skystage.model import (
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from skystage.archives import Archive
     from skystage.transport import Access
 
+T = TypeVar("T")
 FORMAT = 1
 CLIENTS = ("asf_search", "requests", "shapely", "pyproj")
 """Packages whose version can change what a search finds: noted in the header."""
@@ -81,6 +82,8 @@ class Header:
         Catalogues that did not answer, so that a choice may not be the best.
     span
         Bytes after the header that hold granules and companions: what batches are cut from.
+    length
+        Bytes after the header in all: a plan that was cut is found out when it is opened.
     digest
         The sha256 of all of the plan but its creation time and tool versions.
     """
@@ -94,6 +97,7 @@ class Header:
     degraded: tuple[str, ...]
     totals: Totals
     span: int
+    length: int
     digest: str = ""
 
     def to_json(self) -> dict[str, Json]:
@@ -117,6 +121,7 @@ class Header:
             "degraded": list(self.degraded),
             "totals": self.totals.to_json(),
             "span": self.span,
+            "length": self.length,
         }
 
     @classmethod
@@ -139,7 +144,8 @@ class Header:
             truncated=data["truncated"],
             degraded=tuple(data["degraded"]),
             totals=Totals(**data["totals"]),
-            span=data["span"],
+            span=int(data["span"]),
+            length=int(data["length"]),
             digest=data["digest"],
         )
 
@@ -158,26 +164,29 @@ class Plan:
         try:
             with self.path.open("rb") as file:
                 line = file.readline()
+                size = os.fstat(file.fileno()).st_size
         except OSError as error:
             raise PlanError(f"{self.path}: {error.strerror}", hint="make it with `skystage plan`") from error
         try:
             self.header = Header.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PlanError(
                 f"{self.path}: not a plan of format {FORMAT}", hint="make it again with `skystage plan`"
             ) from error
         self._start = len(line)
+        if size != self._start + self.header.length:
+            raise PlanError(f"{self.path}: was cut or changed after it was made", hint="make it again")
 
     def granules(self) -> Iterator[Granule]:
         """The kept granules, in the plan's order."""
         for data in self._lines(0, self.header.span):
             if data.get("kind") != "companion":
-                yield Granule.from_json(data)
+                yield self._read(Granule.from_json, data)
 
     def dropped(self) -> Iterator[Dropped]:
         """The dropped granules, each with its reason."""
         for data in self._lines(self.header.span, None):
-            yield Dropped(id=data["id"], reason=data["dropped"])
+            yield self._read(lambda line: Dropped(id=line["id"], reason=line["dropped"]), data)
 
     def assets(self, batch: tuple[int, int] | None = None) -> Iterator[Asset]:
         """The assets of the plan, or of one batch of it; each once.
@@ -195,16 +204,16 @@ class Plan:
         """
         seen: set[str] = set()
         for data in self._lines(*self._bounds(batch)):
-            for item in data["assets"]:
-                if item["path"] not in seen:
-                    seen.add(item["path"])
-                    yield Asset.from_json(item)
+            for asset in self._read(lambda line: [Asset.from_json(item) for item in line["assets"]], data):
+                if asset.path not in seen:
+                    seen.add(asset.path)
+                    yield asset
 
     def unresolved(self, batch: tuple[int, int] | None = None) -> Iterator[tuple[str, Unresolved]]:
         """Granule id and what cannot be had of it."""
         for data in self._lines(*self._bounds(batch)):
             for item in data.get("unresolved", ()):
-                yield data["id"], Unresolved(**item)
+                yield data["id"], self._read(lambda one: Unresolved(**one), item)
 
     def chosen(
         self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
@@ -216,6 +225,9 @@ class Plan:
         PlanError
             If there is no such batch, or if no asset of the whole plan has such a key.
         """
+        if batch is None:
+            # Who reads all of it can afford to know that nobody changed it.
+            self.check()
         assets = list(self.assets(batch))
         if not keys:
             return assets
@@ -278,9 +290,21 @@ class Plan:
                 if not line:
                     return
                 try:
-                    yield json.loads(line)
+                    data = json.loads(line)
                 except ValueError as error:
                     raise PlanError(f"{self.path}: a line is not JSON", hint="make it again") from error
+                if not isinstance(data, dict):
+                    raise PlanError(f"{self.path}: a line is no object", hint="make it again")
+                yield data
+
+    def _read(self, reader: Callable[[dict[str, Json]], T], data: dict[str, Json]) -> T:
+        try:
+            return reader(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise PlanError(
+                f"{self.path}: a line is not as a plan has it: {said}", hint="make it again"
+            ) from error
 
 
 # --------------------------------------------------------------------------------------------------
@@ -300,9 +324,13 @@ def build(query: Query, path: Path | str, access: Access) -> Plan:
     from skystage import archives, filters
 
     archive = archives.get(query.archive)
+    for name, options in query.companions.items():
+        # With nothing to look for, it only looks at its options: wrong ones are found before any request.
+        archives.find_companions(name)([], options, access)
     search = archive.search(query, access)
     one = filters.dedupe(search, sensing=archive.sensing, processed=archive.processed)
     kept, dropped = one.kept, list(one.dropped)
+    dropped += [Dropped(id=name, reason="not in the archive") for name in search.missing]
     for step in (_as_asked, _online, _as_filtered):
         kept, more = step(kept, query, archive)
         dropped += more
@@ -418,6 +446,7 @@ def write(
             degraded=degraded,
             totals=counts.totals(),
             span=span,
+            length=spool.tell(),
         )
         digest = hashlib.sha256(_line(header.lasting()))
         for block in _blocks(spool):

@@ -18,6 +18,7 @@ from typing import TypeAlias
 from skystage.errors import (
     Forbidden,
     NotFound,
+    NotReady,
     RangeNotSatisfiable,
     Refused,
     ServerFault,
@@ -186,8 +187,12 @@ def _partial(part: Part, head: Head, name: str, *, proved: bool) -> Decision:
 
 
 def failure(head: Head, name: str) -> TransferError:
-    """The typed error that a status of 3xx, 4xx or 5xx is."""
+    """The typed error that a status without the file's bytes is."""
     status = head.status
+    if status == 202:
+        return NotReady(
+            f"{name}: the archive is still preparing it (202)", retry_after=retry_after(head) or 5.0
+        )
     said = f": {head.excerpt}" if head.excerpt else ""
     if status == 401:
         return Unauthorized(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from skystage.errors import CredentialsMissing
@@ -44,6 +44,37 @@ def https_url(href: str) -> str:
     return f"https://{parts.netloc}.s3.amazonaws.com/{key}"
 
 
+def belongs(scheme: str, host: str) -> bool:
+    """Whether a host may see a signature: AWS by https, or the endpoint of the user's environment."""
+    custom = urlsplit(endpoint() or "")
+    if custom.hostname == host and custom.scheme == scheme:
+        return True
+    return scheme == "https" and (host == "amazonaws.com" or host.endswith(".amazonaws.com"))
+
+
+def credentials(secret: Secret | None) -> Any:
+    """The argument's, else those that AWS tools find.
+
+    Raises
+    ------
+    CredentialsMissing
+        If there are none.
+    """
+    if secret:
+        from botocore.credentials import Credentials
+
+        return Credentials(secret.username, secret.password, secret.token or None)
+    from botocore.session import Session
+
+    found = Session().get_credentials()
+    if found is None:
+        raise CredentialsMissing(
+            "S3: no AWS credentials",
+            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+        )
+    return found.get_frozen_credentials()
+
+
 def signed(url: str, headers: Mapping[str, str], secret: Secret | None, region: str) -> dict[str, str]:
     """The headers of a GET for `url`, with an AWS signature (version 4).
 
@@ -54,20 +85,7 @@ def signed(url: str, headers: Mapping[str, str], secret: Secret | None, region: 
     """
     from botocore.auth import S3SigV4Auth
     from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials
 
-    if secret:
-        credentials = Credentials(secret.username, secret.password, secret.token or None)
-    else:
-        from botocore.session import Session
-
-        found = Session().get_credentials()
-        if found is None:
-            raise CredentialsMissing(
-                f"{urlsplit(url).hostname}: no AWS credentials",
-                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-            )
-        credentials = found.get_frozen_credentials()
     request = AWSRequest(method="GET", url=url, headers=dict(headers))
-    S3SigV4Auth(credentials, "s3", region).add_auth(request)
+    S3SigV4Auth(credentials(secret), "s3", region).add_auth(request)
     return dict(request.headers.items())

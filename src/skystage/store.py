@@ -43,6 +43,17 @@ _FICLONE = 0x40049409
 """The ioctl of Linux that makes a copy share its blocks (reflink)."""
 
 
+def _boot() -> str:
+    """What is different after each start of this machine, and on each machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
+BOOT = _boot()
+
+
 class PartFile:
     """The bytes of one asset that have arrived so far, and which version of it they are."""
 
@@ -50,6 +61,7 @@ class PartFile:
         name = hashlib.sha256(asset.path.encode()).hexdigest()[:32]
         self.path = directory / f"{name}.part"
         self._state = directory / f"{name}.json"
+        self._proved = strongest(asset.checksums) is not None
         # A plan that expects other bytes must not continue what another plan began.
         expected = canonical([asset.path, asset.size, dict(asset.checksums)])
         self._expected = hashlib.sha256(expected.encode()).hexdigest()
@@ -60,6 +72,10 @@ class PartFile:
             state = json.loads(self._state.read_bytes())
             if state.pop("expected") != self._expected:
                 return Part()
+            # Parts are not synced: after a crash of the machine their bytes may be anything. A
+            # checksum finds that out; without one, only what came since the machine was started counts.
+            if state.pop("boot") != BOOT and not self._proved:
+                return Part()
             return Part(**{**state, "size": self.path.stat().st_size})
         except (OSError, ValueError, KeyError, TypeError):
             return Part()
@@ -68,7 +84,7 @@ class PartFile:
         """Empty the part file, note which version comes now, and open it for writing."""
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         # Emptied before the note is changed: old bytes never stand under a new validator.
-        state = asdict(part) | {"expected": self._expected}
+        state = asdict(part) | {"expected": self._expected, "boot": BOOT}
         note = self._state.with_suffix(".new")
         note.write_text(canonical(state))
         os.replace(note, self._state)  # noqa: PTH105 - the tests count these calls
@@ -106,6 +122,9 @@ class Store:
     ----------
     root
         The directory; made if it is not there.
+    read_only
+        Only look: nothing is made, nothing is locked, and the file system may be read-only. A store
+        that is not there holds nothing.
 
     Raises
     ------
@@ -113,12 +132,25 @@ class Store:
         If it cannot be written, or its file system has no working locks.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
         self.root = Path(root)
         self._home = self.root / HOME
         self._locks = self._home / "locks"
         self._parts = self._home / "parts"
         self._shards = self._home / "receipts"
+        if not read_only:
+            self._make()
+        self._receipts: dict[str, list[Receipt]] = {}
+        self._torn = False
+        self._read: dict[str, int] = {}
+        self._mutex = threading.RLock()
+        self._shard = -1
+        self._pending: list[_Pending] = []
+        self._commits = threading.Condition()
+        self._committing = False
+        self.refresh()
+
+    def _make(self) -> None:
         try:
             for directory in (self._locks, self._parts, self._shards):
                 directory.mkdir(parents=True, exist_ok=True)
@@ -129,14 +161,6 @@ class Store:
                 )
         except OSError as error:
             raise StoreError(f"{self.root}: cannot be used as a store: {error.strerror}") from error
-        self._receipts: dict[str, Receipt] = {}
-        self._read: dict[str, int] = {}
-        self._mutex = threading.RLock()
-        self._shard = -1
-        self._pending: list[_Pending] = []
-        self._commits = threading.Condition()
-        self._committing = False
-        self.refresh()
 
     def path(self, asset: Asset) -> Path:
         """The final path of an asset.
@@ -146,10 +170,7 @@ class Store:
         PlanError
             If the plan names a path outside the store.
         """
-        parts = asset.path.split("/")
-        if asset.path.startswith("/") or not all(parts) or {".", "..", HOME} & set(parts):
-            raise PlanError(f"{asset.path!r} is no path inside a store", hint="the plan was changed by hand?")
-        return self.root.joinpath(*parts)
+        return self.root / inside(asset)
 
     def lock(self, asset: Asset) -> Lock:
         """The lock that a writer of this asset holds."""
@@ -177,20 +198,25 @@ class Store:
         A receipt counts only if the file still has the recorded size and time of modification, and
         if what was recorded is what the plan expects today.
         """
-        receipt = self._receipts.get(asset.path)
-        if receipt is None or not _proves(receipt, asset):
+        candidates = self._receipts.get(asset.path)
+        if candidates is None:
             return None
         try:
             found = os.stat(self.path(asset))  # noqa: PTH116 - a third of the cost of Path.stat
         except OSError:
             return None
-        unchanged = found.st_size == receipt.size and found.st_mtime_ns == receipt.mtime_ns
-        return receipt if unchanged else None
+        # An asset that was staged more than once has several: the one that describes the file that
+        # lies there counts, whatever the clocks said when they were written.
+        for receipt in reversed(candidates):
+            unchanged = found.st_size == receipt.size and found.st_mtime_ns == receipt.mtime_ns
+            if unchanged and _proves(receipt, asset):
+                return receipt
+        return None
 
     def refresh(self) -> None:
         """Read the receipts that other writers have added."""
         with self._mutex:
-            for entry in os.scandir(self._shards):
+            for entry in os.scandir(self._shards) if self._shards.is_dir() else ():
                 done = self._read.get(entry.name, 0)
                 if entry.stat().st_size > done:
                     self._read[entry.name] = done + self._read_shard(Path(entry.path), done)
@@ -204,9 +230,13 @@ class Store:
                 name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.ndjson"
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
                 self._shard = os.open(self._shards / name, flags, 0o666)
-            os.write(self._shard, lines.encode())
+            # A line that a full disk cut must not swallow the next one.
+            content = (b"\n" if self._torn else b"") + lines.encode()
+            self._torn = True
+            write_all(self._shard, content)
+            self._torn = False
             for receipt in batch:
-                self._receipts[receipt.path] = receipt
+                self._receipts.setdefault(receipt.path, []).append(receipt)
 
     def _read_shard(self, path: Path, start: int) -> int:
         with path.open("rb") as file:
@@ -216,9 +246,9 @@ class Store:
         for line in content[:whole].splitlines():
             with suppress(ValueError, KeyError, TypeError):
                 receipt = Receipt.from_json(json.loads(line))
-                known = self._receipts.get(receipt.path)
-                if known is None or known.staged <= receipt.staged:
-                    self._receipts[receipt.path] = receipt
+                known = self._receipts.setdefault(receipt.path, [])
+                if receipt not in known:
+                    known.append(receipt)
         return whole
 
     # ----------------------------------------------------------------------------------------------
@@ -308,6 +338,27 @@ class Store:
         part.replace(target)
         part.unlink(missing_ok=True)  # a rename onto another name of the same file does nothing
         return target
+
+
+def inside(asset: Asset) -> str:
+    """The asset's path below any store or folder, if it is one that stays there.
+
+    Raises
+    ------
+    PlanError
+        If it does not.
+    """
+    parts = asset.path.split("/")
+    if asset.path.startswith("/") or not all(parts) or {".", "..", HOME} & set(parts) or "\0" in asset.path:
+        raise PlanError(f"{asset.path!r} is no path inside a store", hint="the plan was changed by hand?")
+    return asset.path
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write, however many calls it takes."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _proves(receipt: Receipt, asset: Asset) -> bool:

@@ -8,8 +8,10 @@ one, because that is the only way to decide for each host anew what it may see.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,10 +19,11 @@ from dataclasses import dataclass
 from email.message import Message
 from functools import cache
 from http.cookiejar import CookieJar
-from typing import Self
-from urllib.parse import parse_qs, urljoin, urlsplit
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 import urllib3
+from urllib3.util import parse_url
 
 from skystage import __version__, auth, s3
 from skystage.errors import (
@@ -44,6 +47,8 @@ HOPS = 10
 """Redirects to follow; log-in chains take up to five."""
 TIMEOUT = urllib3.Timeout(connect=20, read=60)
 """Seconds without a byte after which a connection counts as stalled."""
+SLOWEST = 120.0
+"""Seconds that a block may take: a body that brings less than 2 kB a second is broken off and continued."""
 BACK_OFF = 5.0
 """Seconds to leave a host alone that is overrun and does not say for how long."""
 EXCERPT = 300
@@ -69,15 +74,43 @@ def _tls(bundle: str | None) -> ssl.SSLContext:
     return context
 
 
+def address(url: str) -> tuple[str, str]:
+    """Scheme and host of an address, read as the connection will read it.
+
+    There must be no second opinion: a host that one parser sees before a backslash and another one
+    behind it would be given the credentials of the one and the request of the other.
+
+    Raises
+    ------
+    Refused
+        If the address is not plain http(s), or holds what could be read in two ways.
+    """
+    if _AMBIGUOUS.search(url):
+        raise Refused(f"{url[:80]!r}: an address that can be read in two ways")
+    try:
+        parts = parse_url(url)
+    except urllib3.exceptions.LocationParseError as error:
+        raise Refused(f"{url[:80]!r}: not an address") from error
+    if parts.scheme not in ("http", "https") or not parts.host or parts.auth is not None:
+        raise Refused(f"{url[:80]!r}: not a plain http or https address")
+    return parts.scheme, parts.host.lower()
+
+
+_AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
+
+
 def connection(url: str) -> urllib3.PoolManager:
     """One connection to the host of `url`, through the proxy that the environment names for it."""
-    options = {"num_pools": 1, "maxsize": 1, "block": True, "ssl_context": _tls(tls_bundle())}
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    proxy = urllib.request.getproxies().get(parts.scheme)
+    options: dict[str, Any] = {"num_pools": 1, "maxsize": 1, "block": True}
+    options["ssl_context"] = _tls(tls_bundle())
+    scheme, host = address(url)
+    proxy = urllib.request.getproxies().get(scheme)
     if proxy and not urllib.request.proxy_bypass(host):
-        return urllib3.ProxyManager(proxy, **options)  # type: ignore[arg-type]
-    return urllib3.PoolManager(**options)  # type: ignore[arg-type]
+        who = parse_url(proxy).auth
+        if who is not None:
+            options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=unquote(who))
+        return urllib3.ProxyManager(proxy, **options)
+    return urllib3.PoolManager(**options)
 
 
 @dataclass(slots=True)
@@ -88,6 +121,7 @@ class Body:
     host: str
     """The host that sends the bytes: the last of the redirects."""
     _response: urllib3.BaseHTTPResponse
+    _access: Access
 
     def blocks(self) -> Iterator[bytes]:
         """The body as it comes over the wire.
@@ -99,7 +133,10 @@ class Body:
             whoever reads must count.
         """
         try:
-            yield from self._response.stream(BLOCK, decode_content=False)
+            for block in self._response.stream(BLOCK, decode_content=False):
+                if not self._access.still_reading(self._response):
+                    raise Interrupted(f"{self.host}: broken off: stopped, or slower than 2 kB/s")
+                yield block
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Interrupted(f"{self.host}: the connection broke: {_cause(error)}") from error
 
@@ -127,6 +164,7 @@ class Access:
         self.cookies = CookieJar()
         """Of log-in chains; the jar itself sees to it that each goes to its own domain only."""
         self._mutex = threading.Lock()
+        self._bodies: dict[urllib3.BaseHTTPResponse, float] = {}
 
     def scheme(self, name: str) -> auth.Scheme:
         """The log-in scheme of that name, with the credentials that were found for it."""
@@ -141,9 +179,12 @@ class Access:
 
     def check(self, source: Source) -> CredentialsMissing | NoSource | None:
         """What is missing to use a source, before any byte of it is asked for."""
-        if source.auth in (None, s3.SCHEME):
+        if source.auth is None:
             return None
         try:
+            if source.auth == s3.SCHEME:
+                s3.credentials(self.secret(s3.SCHEME))
+                return None
             self.scheme(source.auth)
             if not self.scheme(source.auth).secret:
                 self.scheme(source.auth).authorization(source.host)
@@ -200,6 +241,35 @@ class Access:
 
         return patiently(once)
 
+    def reading(self, response: urllib3.BaseHTTPResponse) -> None:
+        """A body is about to be read."""
+        self._bodies[response] = time.monotonic()
+
+    def still_reading(self, response: urllib3.BaseHTTPResponse) -> bool:
+        """A block has come; say whether it may be used: not if `watch` has ended the body."""
+        if response not in self._bodies:
+            return False
+        self._bodies[response] = time.monotonic()
+        return True
+
+    def read_to_its_end(self, response: urllib3.BaseHTTPResponse) -> None:
+        """A body is done with."""
+        self._bodies.pop(response, None)
+
+    def watch(self, stop: threading.Event) -> None:
+        """End the reading of bodies that nobody wants any more, and of those that hardly move.
+
+        A thread that waits for bytes hears nothing; only the end of its connection wakes it.
+        """
+        slow = time.monotonic() - SLOWEST
+        for response, since in list(self._bodies.items()):
+            if stop.is_set() or since < slow:
+                # Forgotten before it is shut down: Python takes the TLS layer off a socket that it
+                # shuts down, and what the reader gets from then on may be ciphertext.
+                self._bodies.pop(response, None)
+                with suppress(Exception):  # it may end by itself at this very moment
+                    response.shutdown()
+
     def close(self) -> None:
         """Close the connections that are kept open for more."""
         self.limits.close()
@@ -213,8 +283,7 @@ class Access:
             )
             return auth.Answer(_head(answer, excerpt=""), answer.data)
         except urllib3.exceptions.HTTPError as error:
-            host = urlsplit(url).hostname
-            raise Interrupted(f"{host}: cannot be reached: {_cause(error)}") from error
+            raise Interrupted(f"{address(url)[1]}: cannot be reached: {_cause(error)}") from error
         finally:
             manager.clear()
 
@@ -254,7 +323,7 @@ class _Slots:
             sent = self._headers(url, headers, region)
             response = self._ask(url, sent)
             status, said = response.status, response.headers
-            host = urlsplit(url).hostname or ""
+            _, host = address(url)
             if status in (301, 302, 303, 307, 308) and "location" in said:
                 url = urljoin(url, said["location"])
                 _refuse_terms(url, self._source.href)
@@ -267,29 +336,29 @@ class _Slots:
             if status == 401 and self._scheme and refused and not renewed and self._scheme.renew(refused):
                 renewed, url = True, start
                 continue
-            excerpt = "" if status < 400 else response.read(2048).decode(errors="replace")
-            head = _head(response, excerpt=" ".join(excerpt.split())[:EXCERPT])
+            head = _head(response, excerpt="" if status < 400 else _excerpt(response.read(2048)))
             if status == 429 or (status == 503 and "retry-after" in said):
                 self._access.limits.back_off(self._account, host, retry_after(head) or BACK_OFF)
-            return Body(head, host, response)
+            return Body(head, host, response, self._access)
         raise Refused(f"{self._source.href}: more than {HOPS} redirects", hint="a log-in that does not end?")
 
     def _headers(self, url: str, headers: Mapping[str, str], region: str) -> dict[str, str]:
-        parts = urlsplit(url)
+        scheme, host = address(url)
         sent = {"User-Agent": USER_AGENT, **headers}
-        if self._source.requester_pays:
-            sent["x-amz-request-payer"] = "requester"
-        if self._source.auth == s3.SCHEME:
-            return s3.signed(url, sent, self._access.secret(s3.SCHEME), region)
-        if self._scheme is not None and parts.scheme == "https":
-            word = self._scheme.authorization(parts.hostname or "")
+        if s3.belongs(scheme, host):
+            if self._source.requester_pays:
+                sent["x-amz-request-payer"] = "requester"
+            if self._source.auth == s3.SCHEME:
+                return s3.signed(url, sent, self._access.secret(s3.SCHEME), region)
+        if self._scheme is not None and scheme == "https":
+            word = self._scheme.authorization(host)
             if word is not None:
                 sent["Authorization"] = word
         return sent
 
     def _ask(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         self._finish()
-        host = urlsplit(url).hostname or ""
+        _, host = address(url)
         if host not in self._held:
             self._held[host] = self._access.limits.acquire(self._account, host, self._stop)
         slot = self._held[host]
@@ -314,6 +383,7 @@ class _Slots:
             raise Interrupted(f"{host}: cannot be reached: {_cause(error)}") from error
         jar.extract_cookies(_CookieView(response), asked)  # type: ignore[arg-type]
         self._response = response
+        self._access.reading(response)
         return response
 
     def _finish(self) -> None:
@@ -321,6 +391,7 @@ class _Slots:
         response, self._response = self._response, None
         if response is None:
             return
+        self._access.read_to_its_end(response)
         if response.length_remaining == 0 or (response.length_remaining or BLOCK) < BLOCK:
             with suppress(urllib3.exceptions.HTTPError, OSError):
                 response.drain_conn()
@@ -344,6 +415,17 @@ class _CookieView:
 def _head(response: urllib3.BaseHTTPResponse, *, excerpt: str) -> Head:
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Head(status=response.status, headers=headers, excerpt=excerpt)
+
+
+def _excerpt(body: bytes) -> str:
+    """What a body says of its error. Of S3's documents only code and message: the rest quotes signatures."""
+    text = " ".join(body.decode(errors="replace").split())
+    if text.startswith("<"):
+        text = ": ".join(match[1] for match in _SAID.finditer(text))
+    return text[:EXCERPT]
+
+
+_SAID = re.compile(r"<(?:Code|Message|title)>([^<]*)</")
 
 
 def _refuse_terms(url: str, name: str) -> None:

@@ -5,6 +5,7 @@
 if LOCKED:
     BATCHES = count_batches(plan_header(LOCKED))
     BATCH_FILES, ORBIT_FILES = files_of(LOCKED, BATCHES)
+    FILES = [*sum(BATCH_FILES.values(), []), *ORBIT_FILES]
 
     for number, files in BATCH_FILES.items():
 
@@ -37,6 +38,7 @@ if LOCKED:
                 " --json > {output.receipt:q} 2> {log:q}"
 
 else:
+    FILES = []
 
     rule fetch_batch:
         input:

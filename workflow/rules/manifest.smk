@@ -2,8 +2,6 @@ rule manifest:
     input:
         plan=LOCKED or "<results>/plan.ndjson",
         receipts=receipts_of(LOCKED) if LOCKED else planned_receipts,
-        # Of a locked plan the files themselves: one that was deleted is linked again.
-        files=[*sum(BATCH_FILES.values(), []), *ORBIT_FILES] if LOCKED else [],
     output:
         manifest="<results>/items.json",
         checksums="<results>/checksums.txt",

@@ -37,6 +37,10 @@ class Search:
         What it delivered, duplicates included.
     truncated
         Whether the query itself asked for fewer (a cap such as ``max_results``).
+    degraded
+        Catalogues that did not answer.
+    missing
+        What the query names one by one, and the archive does not have.
     """
 
     granules: Iterator[Granule]
@@ -44,6 +48,7 @@ class Search:
     received: int = 0
     truncated: bool = False
     degraded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Granule]:
         return self.granules

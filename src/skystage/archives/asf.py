@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Mapping
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -17,12 +18,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from skystage import aoi
 from skystage.archives import Search
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, SearchError
-from skystage.model import Asset, Granule, Json, Query, Source, from_iso
+from skystage.model import Asset, Granule, Json, Query, Source, from_iso, iso
 from skystage.resume import Head, retry_after
 from skystage.retry import patiently
 
 if TYPE_CHECKING:
-    from asf_search import ASFProduct, ASFSession
+    from asf_search import ASFProduct
 
     from skystage.transport import Access
 
@@ -47,12 +48,15 @@ Many = Annotated[list[T], BeforeValidator(_many), Field(min_length=1), AfterVali
 Number = TypeVar("Number", int, float)
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class Range(BaseModel):
     """A closed range of whole numbers."""
 
     model_config = ConfigDict(extra="forbid")
-    min: float
-    max: float
+    min: Finite
+    max: Finite
 
     @model_validator(mode="after")
     def _in_order(self) -> Range:
@@ -108,6 +112,18 @@ def _polarization(value: object) -> object:
     raise ValueError(f"not one of: {', '.join(sorted(_vocabulary('polarization')))}")
 
 
+def _pairs(numbers: list[float]) -> list[float]:
+    if len(numbers) % 2:
+        raise ValueError("longitude and latitude in turn")
+    return numbers
+
+
+def _date(value: object) -> object:
+    from skystage.criteria import moment
+
+    return iso(moment(value, name="processing_date"))
+
+
 Polarization = Annotated[str, BeforeValidator(_polarization)]
 Dataset = Annotated[str, _one_of("dataset")]
 Level = Annotated[str, _one_of("processing_level")]
@@ -136,28 +152,28 @@ class Criteria(BaseModel):
     frame: Orbits | None = None
     asf_frame: Orbits | None = None
     bbox: tuple[Longitude, Latitude, Longitude, Latitude] | None = None
-    circle: tuple[Longitude, Latitude, float] | None = None
+    circle: tuple[Longitude, Latitude, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None
     """Longitude, latitude, radius in metres."""
-    linestring: list[float] | None = None
+    linestring: Annotated[list[Finite], Field(min_length=4), AfterValidator(_pairs)] | None = None
     point: tuple[Longitude, Latitude] | None = None
     beam_mode: Many[BeamMode] | None = None
     beam_swath: Many[str] | None = None
     campaign: str | None = None
     site_description: str | None = None
     data_maturity: Many[Annotated[str, BeforeValidator(_upper)]] | None = None
-    max_doppler: float | None = None
-    min_doppler: float | None = None
-    max_faraday_rotation: float | None = None
-    min_faraday_rotation: float | None = None
-    max_baseline_perp: float | None = None
-    min_baseline_perp: float | None = None
+    max_doppler: Finite | None = None
+    min_doppler: Finite | None = None
+    max_faraday_rotation: Finite | None = None
+    min_faraday_rotation: Finite | None = None
+    max_baseline_perp: Finite | None = None
+    min_baseline_perp: Finite | None = None
     max_insar_stack_size: int | None = None
     min_insar_stack_size: int | None = None
     insar_stack_id: str | None = None
     flight_direction: Direction | None = None
     flight_line: str | None = None
     look_direction: Look | None = None
-    off_nadir_angle: Many[float | Range] | None = None
+    off_nadir_angle: Many[Finite | Range] | None = None
     granule_list: Many[str] | None = None
     product_list: Many[str] | None = None
     group_id: Many[str] | None = None
@@ -165,7 +181,7 @@ class Criteria(BaseModel):
     instrument: Many[str] | None = None
     polarization: Many[Polarization] | None = None
     processing_level: Many[Level] | None = None
-    processing_date: str | None = None
+    processing_date: Annotated[str, BeforeValidator(_date)] | None = None
     """Only what was processed since; a date or time, UTC."""
     season: tuple[DayOfYear, DayOfYear] | None = None
     """First and last day of the year; wraps."""
@@ -186,7 +202,7 @@ class Criteria(BaseModel):
     side_band_polarization: Many[str] | None = None
     range_bandwidth: Many[str] | None = None
     production_configuration: Many[Annotated[str, BeforeValidator(_upper)]] | None = None
-    provider: str | None = None
+    provider: Annotated[str, Field(min_length=1)] | None = None
     collection_alias: bool | None = None
 
     @model_validator(mode="after")
@@ -282,14 +298,8 @@ class Asf:
     def checks(self, query: Query) -> dict[str, Json]:
         """See `skystage.archives.Archive.checks`."""
         # Criteria whose words CMR translates (platform aliases, NISAR levels) are not tested again.
-        tested = (
-            "absolute_orbit",
-            "asf_frame",
-            "flight_direction",
-            "group_id",
-            "polarization",
-            "relative_orbit",
-        )
+        # Neither is polarization: of products with one file a channel CMR finds any of them.
+        tested = ("absolute_orbit", "asf_frame", "flight_direction", "group_id", "relative_orbit")
         checks = {name: query.criteria[name] for name in tested if name in query.criteria}
         for name, moment in (("start", query.start), ("end", query.end)):
             if moment is not None:
@@ -333,24 +343,39 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
     # CMR knows no multipolygons, and asf_search would make their hull of them: an area on both
     # sides of the antimeridian is asked for in two searches. Doubles are dropped by the plan.
     areas = [None] if query.area is None else aoi.parts(query.area)
+    seen: set[str] = set()
     try:
         for area in areas:
             options = asf_search.ASFSearchOptions(session=session, **_options(query, area))
             for page in asf_search.search_generator(opts=options):
                 for product in page:
                     search.received += 1
-                    yield granule(product)
+                    found = granule(product)
+                    seen |= {found.id, found.native_id}
+                    yield found
     except asf_search.ASFSearchError as error:
         raise SearchError(f"asf: {error}") from error
     except ValueError as error:
         raise SearchError(f"asf: asf_search cannot ask this: {error}") from error
-    capped = "max_results" in query.criteria
-    if search.received < search.hits and not capped and not query.allow_incomplete:
+    cap = query.criteria.get("max_results")
+    # Each sub-query for itself, and distinct records only: a page that shifts while it is read
+    # repeats one granule and leaves out another.
+    counted = [count.hits for count in session.counts]
+    came = [min(count.hits, len(count.ids)) for count in session.counts]
+    expected = sum(counted) if cap is None else min(cap, sum(counted))
+    if sum(came) < expected and not query.allow_incomplete:
         raise IncompleteSearch(
-            f"asf: CMR counted {search.hits:,} granules and delivered {search.received:,}",
+            f"asf: CMR counted {expected:,} granules and delivered {sum(came):,} different ones",
             hint="try again; `allow_incomplete: true` accepts it",
         )
-    search.truncated = search.received < search.hits
+    search.truncated = search.received < search.hits or (cap is not None and search.received >= cap)
+    search.missing = sorted(set(_named(query)) - seen)
+
+
+def _named(query: Query) -> list[str]:
+    """The granules and products that the query names one by one."""
+    names = [*query.criteria.get("granule_list", ()), *query.criteria.get("product_list", ())]
+    return [name for name in names if not set("*?") & set(name)]
 
 
 def _options(query: Query, area: Mapping[str, Json] | None) -> dict[str, Any]:
@@ -361,8 +386,11 @@ def _options(query: Query, area: Mapping[str, Json] | None) -> dict[str, Any]:
         options["start"] = query.start
     if query.end is not None:
         # asf_search cuts fractions of a second off; what is asked too much is dropped again here.
-        options["end"] = query.end + timedelta(seconds=1)
+        options["end"] = min(query.end, _LAST) + timedelta(seconds=1)
     return options
+
+
+_LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def _plain(value: Json) -> Json:
@@ -374,12 +402,22 @@ def _plain(value: Json) -> Json:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _session(access: Access, search: Search) -> ASFSession:
+@dataclass(slots=True)
+class _Count:
+    """What CMR counts for one sub-query, and the records that came."""
+
+    hits: int
+    ids: set[str] = field(default_factory=set)
+
+
+def _session(access: Access, search: Search) -> Any:
     """A session for asf_search that waits, retries, and notes what CMR counts."""
     import asf_search
     import requests
 
     class Session(asf_search.ASFSession):  # type: ignore[misc]
+        counts: list[_Count] = []
+
         def __copy__(self) -> Session:
             # asf_search copies the session for each of its sub-queries; the counts are one.
             return self
@@ -392,18 +430,27 @@ def _session(access: Access, search: Search) -> ASFSession:
                 except requests.RequestException as error:
                     reason = f"{type(error).__name__}"
                     raise CatalogueUnavailable(f"asf: CMR cannot be reached: {reason}") from error
-                _refuse_failure(response)
+                said = _refuse_failure(response)
+                # asf_search parses it twice more: once is enough.
+                response.json = lambda **_: said  # type: ignore[method-assign]
                 return response
 
             response = patiently(once)
             if "CMR-Search-After" not in self.headers:  # the first page of a sub-query
-                search.hits += int(response.headers.get("CMR-Hits", 0))
+                hits = int(response.headers.get("CMR-Hits", 0))
+                search.hits += hits
+                self.counts.append(_Count(hits))
+            items = response.json().get("items", ())
+            self.counts[-1].ids.update(item["meta"]["concept-id"] for item in items)
             return response
 
-    return Session()
+    session = Session()
+    session.counts = []
+    return session
 
 
-def _refuse_failure(response: Any) -> None:
+def _refuse_failure(response: Any) -> Json:
+    """The JSON that CMR answered with; its failures as errors."""
     head = Head(status=response.status_code, headers={k.lower(): v for k, v in response.headers.items()})
     if head.status == 429 or head.status >= 500:
         raise CatalogueUnavailable(
@@ -423,6 +470,7 @@ def _refuse_failure(response: Any) -> None:
         raise SearchError(f"asf: CMR refused the query ({head.status}): {errors}")
     if head.headers.get("cmr-time-out", "").lower() == "true":
         raise CatalogueUnavailable("asf: CMR ran out of time and sent only a part", hint="narrow the query")
+    return said
 
 
 # --------------------------------------------------------------------------------------------------
@@ -490,7 +538,9 @@ def _assets(properties: Mapping[str, Json], folder: str) -> Iterator[Asset]:
         size, md5 = _declared(properties, name)
         yield _asset("data", url, f"{folder}/{_safe(name)}", size=size, md5=md5)
     for href in properties.get("additionalUrls", ())[:1]:
-        other = str(properties["fileName"]).rpartition(".")[0] + "." + href.rpartition(".")[2]
+        other = href.rpartition("/")[2]
+        if "burst" in properties:  # whose metadata are called 1.xml, 2.xml, ...
+            other = f"{str(properties['fileName']).rpartition('.')[0]}.{href.rpartition('.')[2]}"
         size, md5 = _declared(properties, other)
         yield _asset(
             "metadata", href, f"{folder}/{_safe(other)}", size=None if other == name else size, md5=md5

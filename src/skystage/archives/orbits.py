@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,8 @@ KEY = "orbit"
 ORBIT = timedelta(seconds=12 * 86400 / 175)
 """One revolution: Sentinel-1 repeats its track after 175 orbits in 12 days."""
 MARGIN = timedelta(seconds=60)
+LONGEST = timedelta(days=3)
+"""No orbit file is valid for longer: precise ones for 26 hours, restituted ones for three."""
 TYPES = ("AUX_POEORB", "AUX_RESORB")
 BUCKET = "s1-orbits"
 CATALOGUE = "https://catalogue.dataspace.copernicus.eu/odata/v1/Products"
@@ -99,8 +102,12 @@ def find(granules: list[Granule], options: Json, access: Access) -> Companions:
         if not open_needs:
             break
         listed = _listed(kind, list(open_needs.values()), access, degraded)
+        begins = {mission: [file.start for file in files] for mission, files in listed.items()}
         for name, (mission, start, stop) in open_needs.items():
-            if (best := choose(listed[mission], start, stop)) is not None:
+            # Of tens of thousands only those can cover it that begin a little before.
+            first = bisect_left(begins[mission], start - ORBIT - LONGEST)
+            last = bisect_right(begins[mission], start - ORBIT)
+            if (best := choose(listed[mission][first:last], start, stop)) is not None:
                 chosen[name] = best
     out = []
     for granule in granules:
@@ -125,7 +132,7 @@ def _types(options: Json) -> tuple[str, ...]:
     if options is True:
         return TYPES
     asked = options.get("types", list(TYPES)) if isinstance(options, dict) else None
-    if not asked or set(options) - {"types"} or not set(asked) <= set(TYPES):
+    if not isinstance(asked, list) or not asked or set(options) - {"types"} or not set(asked) <= set(TYPES):
         raise QueryError(f"with: orbits: got {options!r}", hint="true, or {types: [AUX_POEORB, AUX_RESORB]}")
     return tuple(kind for kind in TYPES if kind in asked)
 
@@ -180,7 +187,7 @@ def _listed(
             raise CatalogueUnavailable(
                 f"orbits: neither catalogue answers: {failures[0].message}; {failures[1].message}"
             ) from failures[0]
-        out[mission] = list(merged.values())
+        out[mission] = sorted(merged.values(), key=lambda file: (file.start, file.name))
     return out
 
 
@@ -229,6 +236,8 @@ def _in_bucket(kind: str, mission: str, needs: list[Need], access: Access) -> It
             listing = ET.fromstring(access.read(url))  # noqa: S314 - expat of Python 3.11 bounds expansion
         except ET.ParseError as error:
             raise CatalogueUnavailable(f"{BUCKET}: the listing is not XML: {error}") from error
+        if listing.tag != f"{space}ListBucketResult":
+            raise CatalogueUnavailable(f"{BUCKET}: answered with {listing.tag!r} instead of a listing")
         entries = listing.findall(f"{space}Contents")
         for entry in entries:
             key = entry.findtext(f"{space}Key", "")
@@ -255,22 +264,25 @@ def _in_catalogue(kind: str, mission: str, needs: list[Need], access: Access) ->
             page = {"$filter": asked, "$orderby": "ContentDate/Start asc", "$top": PAGE, "$skip": skip}
             try:
                 records = json.loads(access.read(f"{CATALOGUE}?{urlencode(page)}"))["value"]
-            except (ValueError, KeyError, TypeError) as error:
+                found = [file for record in records for file in _from_record(record, kind)]
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise CatalogueUnavailable("Copernicus Data Space: the answer is not OData") from error
-            for record in records:
-                sums = {item.get("Algorithm"): item.get("Value") for item in record.get("Checksum") or ()}
-                source = Source(href=DOWNLOAD.format(id=record["Id"]), auth="cdse")
-                yield from _file(
-                    record["Name"],
-                    kind,
-                    size=record.get("ContentLength") or None,
-                    md5=sums.get("MD5"),
-                    blake3=sums.get("BLAKE3"),
-                    source=source,
-                )
+            yield from found
             skip += PAGE
             if len(records) < PAGE:
                 break
+
+
+def _from_record(record: Json, kind: str) -> Iterator[OrbitFile]:
+    sums = {item.get("Algorithm"): item.get("Value") for item in record.get("Checksum") or ()}
+    return _file(
+        record["Name"],
+        kind,
+        size=record.get("ContentLength") or None,
+        md5=sums.get("MD5"),
+        blake3=sums.get("BLAKE3"),
+        source=Source(href=DOWNLOAD.format(id=record["Id"]), auth="cdse"),
+    )
 
 
 def _file(

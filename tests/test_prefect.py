@@ -1,0 +1,386 @@
+"""The Prefect tasks and the flow, against a real server of their own and the archives in a box."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import inspect
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import certifi
+import pytest
+import yaml
+
+from skystage.errors import (
+    ChecksumMismatch,
+    FetchFailed,
+    NotFound,
+    QueryError,
+    ServerFault,
+    SkystageError,
+    Stopped,
+    Throttled,
+)
+from skystage.plan import Plan, build
+from skystage.query import parse
+from skystage.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "flows" / "stage.py"
+QUERY: dict[str, Any] = {
+    "archive": "asf",
+    "start": "2018-01-01",
+    "end": "2018-03-31",
+    "processing_level": "SLC",
+    "relative_orbit": 35,
+    "filter": {"polarization": ["VV+VH"]},
+    "with": {"orbits": True},
+}
+WITHOUT_ORBITS = {key: value for key, value in QUERY.items() if key != "with"}
+TIMES = re.compile(r'"created":"[^"]*"')
+
+# Whatever Prefect and its dependencies deprecate is not what these tests are about.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One Prefect server for all workers: the first to come starts it, and ends it when all are done."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    home = root / "prefect"
+    home.mkdir(exist_ok=True)
+    settings = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+        "DO_NOT_TRACK": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        # Else it takes SSL_CERT_FILE, and keeps that of the first test's box.
+        "PREFECT_API_SSL_CERT_FILE": certifi.where(),
+    }
+    process, address = None, home / "address"
+    with (home / "users").open("w") as users, pytest.MonkeyPatch.context() as environment:
+        for name, value in settings.items():
+            environment.setenv(name, value)
+        fcntl.flock(users, fcntl.LOCK_SH)
+        with (home / "starting").open("w") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)
+            if not address.exists():
+                process = _start_server(home, address)
+        environment.setenv("PREFECT_API_URL", address.read_text())
+        yield address.read_text()
+        if process is not None:
+            fcntl.flock(users, fcntl.LOCK_EX)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _start_server(home: Path, address: Path) -> subprocess.Popen[bytes]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}/api"
+    until(lambda: _answers(f"{url}/health"), 180)
+    address.write_text(url)
+    return process
+
+
+def _answers(url: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def flows(server) -> ModuleType:
+    """The module flows/stage.py, as a script's neighbour would import it."""
+    spec = importlib.util.spec_from_file_location("stage", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["stage"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def at_once(monkeypatch, impatient, server) -> None:
+    """The pauses between the tries of a task are short."""
+    from skystage.prefect import tasks
+
+    monkeypatch.setattr(tasks, "PAUSES", (0.01,))
+
+
+@pytest.fixture
+def locked(box, access, tmp_path) -> str:
+    plan = build(parse(WITHOUT_ORBITS), tmp_path / "locked.ndjson", access)
+    box.clear()
+    return str(plan.path)
+
+
+def zip_of(plan: str | Path, number: int = 0) -> str:
+    return [asset for asset in Plan(plan).assets() if asset.key == "data"][number].path
+
+
+def bytes_requested(box) -> list[str]:
+    return [one["path"] for one in box.requests() if one["path"].endswith((".zip", ".EOF"))]
+
+
+def manifest(folder: Path) -> str:
+    return TIMES.sub('"created":""', (folder / "items.json").read_text())
+
+
+def test_one_file_serves_snakemake_and_prefect_from_any_folder_and_gives_equal_manifests(
+    box, server, flows, tmp_path
+):
+    page = (ROOT / "docs" / "orchestrators.md").read_text()
+    config = next(text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "my.yaml" in text)
+    (tmp_path / "my.yaml").write_text(config)
+    command = [
+        str(Path(sys.executable).parent / "snakemake"),
+        "--snakefile",
+        str(ROOT / "workflow/Snakefile"),
+    ]
+    subprocess.run(
+        [*command, "--configfile", "my.yaml", "--quiet", "all"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        check=True,
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    subprocess.run([sys.executable, str(SCRIPT), "../my.yaml"], cwd=elsewhere, check=True)
+    assert manifest(elsewhere / "results") == manifest(tmp_path / "results")
+    assert len(json.loads(manifest(elsewhere / "results"))["features"]) == 5
+
+    box.clear()
+    flows.stage(**yaml.safe_load(config), results=elsewhere / "results")
+    assert bytes_requested(box) == [], "a second run asks the catalogues and no byte host"
+    box.clear()
+    plan = str(elsewhere / "results" / "plan.ndjson")
+    flows.stage(plan=plan, results=elsewhere / "results")
+    assert box.requests() == [], "with a plan, it asks nobody"
+
+
+def test_the_parameters_of_the_flow_are_the_keys_of_the_snakemake_config(flows):
+    schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+    parameters = dict(inspect.signature(flows.stage.fn).parameters)
+    del parameters["results"]
+    assert list(parameters) == list(schema["properties"])
+    for name, given in schema["properties"].items():
+        assert (parameters[name].default or given["default"]) == given["default"]
+
+
+def test_a_permanent_failure_is_not_retried_costs_nobody_else_and_is_named(
+    box, flows, at_once, locked, tmp_path
+):
+    lost = zip_of(locked, 3)
+    rule = {"match": {"path": f"*/{Path(lost).name}"}, "status": 404}
+    box.set_faults([rule])
+    state = flows.stage(
+        plan=locked, results=tmp_path / "results", batch_granules=1, jobs=1, return_state=True
+    )
+    assert state.is_failed()
+    assert f"1 of 1 assets failed, the first: {lost}: " in state.message
+    assert len([one for one in box.requests() if one["status"] == 404]) == 1
+    store = Store(tmp_path / "results" / "store")
+    assert [asset.path for asset in Plan(locked).assets() if store.receipt(asset) is None] == [lost]
+
+
+def test_a_transient_failure_that_outlasts_the_core_is_retried_by_prefect(
+    box, flows, at_once, locked, tmp_path
+):
+    from skystage.retry import TRIES
+
+    slow = zip_of(locked, 3)
+    box.set_faults([{"match": {"path": f"*/{Path(slow).name}", "times": TRIES}, "status": 503}])
+    flows.stage(plan=locked, results=tmp_path / "results", batch_granules=3)
+    assert len([one for one in box.requests() if one["status"] == 503]) == TRIES
+    assert len(json.loads(manifest(tmp_path / "results"))["features"]) == 5
+
+
+def test_no_more_batches_are_under_way_than_the_window_holds(box, flows, locked, tmp_path):
+    box.set_faults([{"match": {"host": "*.cloudfront.net"}, "latency": 0.7}])
+    flows.stage(plan=locked, results=tmp_path / "results", batch_granules=1, jobs=1)
+    busy = [one["busy"] for one in box.requests() if one["host"].endswith(".cloudfront.net")]
+    assert len(busy) == 5
+    assert max(busy) == flows.WINDOW == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (ServerFault("503"), True),
+        (Throttled("429"), True),
+        (NotFound("404"), False),
+        (ChecksumMismatch("other bytes"), False),
+        (QueryError("no such key"), False),
+        (TypeError("a bug"), False),
+        (Stopped("asked to"), False),
+        (FetchFailed({"a": NotFound("404"), "b": ServerFault("503")}, 3), True),
+        (FetchFailed({"a": NotFound("404")}, 3), False),
+        (FetchFailed({"a": ServerFault("503"), "b": Stopped("asked to")}, 3), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_only_what_may_succeed_by_itself_is_tried_again(server, error, again):
+    from prefect.states import Crashed, Failed
+
+    from skystage.prefect import fetch_batch, is_transient
+
+    assert is_transient(fetch_batch, None, Failed(data=error)) is again
+    assert is_transient(fetch_batch, None, Crashed(data=error)) is again
+
+
+def test_a_scene_without_its_orbit_fails_the_flow_unless_the_query_allows_it(box, flows, at_once, tmp_path):
+    fiji = {"archive": "asf", "relative_orbit": 66, "processing_level": "SLC", "with": {"orbits": True}}
+    state = flows.stage(fiji, tmp_path / "results", return_state=True)
+    assert "orbit: no AUX_POEORB or AUX_RESORB covers it" in state.message
+    flows.stage({**fiji, "allow_missing": ["orbit"]}, tmp_path / "results")
+    assert len(json.loads(manifest(tmp_path / "results"))["features"]) == 2
+
+
+def test_nothing_matched_is_a_failure_unless_empty_is_allowed(box, flows, tmp_path):
+    nothing = {**QUERY, "start": "2015-01-01", "end": "2015-01-02"}
+    with pytest.raises(SkystageError, match="nothing is kept of 0 granules"):
+        flows.stage(nothing, tmp_path / "results")
+    flows.stage(nothing, tmp_path / "results", allow_empty=True)
+    assert json.loads(manifest(tmp_path / "results"))["features"] == []
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ({"query": QUERY, "batch_granule": 3}, "no key 'batch_granule'; allowed: query, plan, store"),
+        ({"query": {**QUERY, "relative_orbt": 3}}, "relative_orbt: archive 'asf' has no such key"),
+        ({"jobs": 3}, "neither query nor plan is given"),
+    ],
+)
+def test_a_wrong_configuration_ends_the_script_with_one_clear_line(
+    box, flows, tmp_path, monkeypatch, capsys, config, line
+):
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stage.py", "my.yaml"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(flows, "_end_soon_when_told", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        flows.main()
+    assert line in (str(ended.value) if isinstance(ended.value.code, str) else capsys.readouterr().err)
+    assert box.requests() == []
+
+
+@pytest.fixture
+def script(server, tmp_path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """Start flows/stage.py on a config, with short pauses in the core and long ones in Prefect."""
+    started: list[subprocess.Popen[bytes]] = []
+    driver = tmp_path / "driver.py"
+    driver.write_text(
+        "import runpy, sys\nfrom skystage import retry\nretry.FIRST = 0.01\n"
+        f"sys.argv = ['stage.py', *sys.argv[1:]]\nrunpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+    )
+
+    def start(plan: str) -> subprocess.Popen[bytes]:
+        (tmp_path / "my.yaml").write_text(yaml.safe_dump({"plan": plan, "jobs": 1, "batch_granules": 1}))
+        with (tmp_path / "said.txt").open("wb") as said:
+            process = subprocess.Popen(
+                [sys.executable, str(driver), "my.yaml"],
+                cwd=tmp_path,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def test_sigterm_ends_the_flow_within_seconds_and_the_next_run_continues(
+    open_box, access, flows, script, tmp_path
+):
+    box = open_box(payload_size=1_500_000)
+    locked = str(build(parse(WITHOUT_ORBITS), tmp_path / "locked.ndjson", access).path)
+    # A file comes slowly, and another batch waits for its next try.
+    slow, down = (Path(zip_of(locked, number)).name for number in (0, 1))
+    box.set_faults(
+        [
+            {"match": {"path": f"*/{slow}", "host": "*.cloudfront.net"}, "bandwidth": 150_000},
+            {"match": {"path": f"*/{down}"}, "status": 503},
+        ]
+    )
+    process = script(locked)
+    part = Store(tmp_path / "results" / "store").part(next(Plan(locked).assets()))
+    until(lambda: part.read().size > 0, 60)
+    until(lambda: b"try 2 in" in (tmp_path / "said.txt").read_bytes(), 60)
+    process.terminate()
+    assert process.wait(10) == 128 + signal.SIGTERM
+    held = part.read().size
+    assert held > 0
+
+    box.set_faults(None)
+    box.clear()
+    flows.stage(plan=locked, results=tmp_path / "results", batch_granules=1)
+    assert {Path(path).name for path in bytes_requested(box)} == {slow, down}
+    assert f"bytes={held}-" in [one["range"] for one in box.requests()]
+
+
+def test_the_flow_of_the_docs_stages_and_calls_stage_from_another_flow(box, flows, tmp_path):
+    from prefect import flow
+
+    page = (ROOT / "docs" / "orchestrators.md").read_text()
+    code = next(text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "my_flow.py" in text)
+    (tmp_path / "my_flow.py").write_text(code)
+    spec = importlib.util.spec_from_file_location("my_flow", tmp_path / "my_flow.py")
+    assert spec is not None
+    assert spec.loader is not None
+    mine = importlib.util.module_from_spec(spec)
+    sys.modules["my_flow"] = mine
+    spec.loader.exec_module(mine)
+
+    @flow
+    def larger() -> tuple[list[str], Path]:
+        names = mine.scenes(WITHOUT_ORBITS, tmp_path / "mine")
+        return names, flows.stage(WITHOUT_ORBITS, tmp_path / "theirs")
+
+    names, path = larger()
+    assert names == [item["id"] for item in json.loads(path.read_text())["features"]]
+    assert manifest(tmp_path / "mine") == manifest(tmp_path / "theirs")
