@@ -223,7 +223,6 @@ def test_the_connections_of_a_run_limit_how_many_batches_run_at_once(box, snakem
             "query: relative_orbt: archive 'asf' has no such key (did",
         ),
         ({"plan": "nowhere.ndjson"}, "plan: nowhere.ndjson: not a plan file (make it with"),
-        ({"jobs": 0}, "config: jobs: 0 is less than the minimum of 1"),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_line(snakemake, config, line):
@@ -232,12 +231,15 @@ def test_a_wrong_configuration_is_one_clear_line(snakemake, config, line):
     assert "Traceback" not in said
 
 
-def test_a_config_file_of_ones_own_is_not_mixed_with_one_that_lies_here(work, snakemake):
+def test_a_config_file_stands_alone_and_the_file_that_its_area_names_is_an_input(work, snakemake):
     (work / "config").mkdir()
     (work / "config" / "config.yaml").write_text("query: {archive: asf, absolute_orbit: 7}\n")
-    said = snakemake("--dry-run", "--printshellcmds", query=QUERY).stdout
+    (work / "area.wkt").write_text("POLYGON ((-123 39, -122 39, -122 40, -123 40, -123 39))")
+    query = {**WITHOUT_ORBITS, "area": "area.wkt"}
+    said = snakemake("--dry-run", "--printshellcmds", query=query).stdout
     assert "relative_orbit" in said
     assert "absolute_orbit" not in said
+    assert f"input: {work / 'area.wkt'}" in said
 
 
 def test_a_query_that_matches_nothing_fails_unless_empty_is_allowed(box, work, snakemake):
@@ -257,12 +259,6 @@ def test_orbits_that_no_granule_needs_are_no_error_and_those_that_are_not_there_
     snakemake(query={**fiji, "allow_missing": ["orbit"]})
     items = json.loads((work / "results" / "items.json").read_text())["features"]
     assert sorted("orbit" in item["assets"] for item in items) == [False, True]
-
-
-def test_a_file_that_the_area_names_is_an_input_of_the_plan(work, snakemake):
-    (work / "area.wkt").write_text("POLYGON ((-123 39, -122 39, -122 40, -123 40, -123 39))")
-    said = snakemake("--dry-run", query={**WITHOUT_ORBITS, "area": "area.wkt"}).stdout
-    assert f"input: {work / 'area.wkt'}" in said
 
 
 def test_the_workflow_is_in_a_good_condition(work):

@@ -391,11 +391,16 @@ class _Slots:
         response, self._response = self._response, None
         if response is None:
             return
+        # A connection that was broken off must never be used again: it has lost its encryption.
+        ended = not self._access.still_reading(response)
         self._access.read_to_its_end(response)
-        if response.length_remaining == 0 or (response.length_remaining or BLOCK) < BLOCK:
-            with suppress(urllib3.exceptions.HTTPError, OSError):
+        little = response.length_remaining is not None and response.length_remaining < BLOCK
+        try:
+            if ended or not little:
+                response.close()
+            else:
                 response.drain_conn()
-        else:
+        except (urllib3.exceptions.HTTPError, OSError):
             response.close()
         response.release_conn()
 
