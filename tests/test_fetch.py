@@ -328,6 +328,13 @@ def test_a_source_without_credentials_is_passed_over(box, slc, store, access):
     assert fetch_asset(asset, store, access).source == slc.sources[0].href
 
 
+def test_a_part_of_a_file_is_refused_rather_than_the_whole_taken_for_it(box, slc, store, access):
+    part = replace(slc, sources=(replace(slc.sources[0], member="manifest.safe"),))
+    with pytest.raises(errors.NoSource, match="parts of a file"):
+        fetch_asset(part, store, access)
+    assert box.requests() == []
+
+
 def test_an_asset_without_sources_is_an_error_of_its_own(store, access):
     with pytest.raises(errors.NoSource):
         fetch_asset(Asset(key="data", path="a/c/g/f"), store, access)

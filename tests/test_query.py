@@ -348,3 +348,11 @@ def test_a_misspelt_radar_value_is_answered_with_the_nearest() -> None:
     with pytest.raises(QueryError, match="did you mean 'SENTINEL-1'") as caught:
         asf(dataset="SENTINAL-1")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["0001-01-01T00:00:00+14:00", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))]
+)
+def test_a_time_outside_the_calendar_is_refused(value):
+    with pytest.raises(QueryError, match="start: got"):
+        query.parse({"archive": "asf", "start": value})

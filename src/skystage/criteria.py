@@ -54,10 +54,13 @@ def moment(value: Any, *, name: str, last: bool = False) -> datetime:
             value = (
                 from_iso(value.strip()) if len(value.strip()) > _DAY else date.fromisoformat(value.strip())
             )
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise QueryError(f"{name}: got {given!r}: {error}", hint=f"allowed: {_DATES}") from None
     if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        try:
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        except OverflowError:  # year 0 or 10,000 once it is brought to UTC
+            raise _refuse(name, given, _DATES) from None
     if isinstance(value, date):
         return datetime.combine(value, time.max if last else time.min, UTC)
     raise QueryError(f"{name}: got {given!r}", hint=f"allowed: {_DATES}")

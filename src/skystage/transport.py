@@ -179,6 +179,8 @@ class Access:
 
     def check(self, source: Source) -> CredentialsMissing | NoSource | None:
         """What is missing to use a source, before any byte of it is asked for."""
+        if source.member is not None:
+            return NoSource(f"{source.href}: parts of a file cannot be fetched by this version of skystage")
         if source.auth is None:
             return None
         try:
