@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from skystage import archives, errors, plan, query
+from skystage import archives, errors, planning, query
 from skystage.archives import asf
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, QueryError, SearchError
 from skystage.model import Query
@@ -159,7 +159,7 @@ def test_a_cap_beside_a_list_of_names_is_refused():
 def test_all_recorded_granules_are_read_and_proved_complete(open_box, recordings, access, tmp_path):
     box = open_box(catalogue=recordings)
     asked = query.parse({**NORCAL, "with": {"orbits": True}})
-    made = plan.build(asked, tmp_path / "plan.ndjson", access)
+    made = planning.build(asked, tmp_path / "plan.ndjson", access)
     header, totals = made.header, made.header.totals
     assert (header.hits, header.received, header.truncated) == (342, 342, False)
     assert totals.granules == 342
@@ -172,7 +172,7 @@ def test_all_recorded_granules_are_read_and_proved_complete(open_box, recordings
     kinds = Counter(g.properties.get("skystage:orbit", {}).get("type") for g in granules)
     assert kinds["AUX_POEORB"] == 327
     assert kinds["AUX_RESORB"] + totals.unresolved == 15
-    again = plan.build(asked, tmp_path / "again.ndjson", access)
+    again = planning.build(asked, tmp_path / "again.ndjson", access)
     assert again.header.digest == header.digest
     lines = [(tmp_path / name).read_text().splitlines() for name in ("plan.ndjson", "again.ndjson")]
     assert lines[0][1:] == lines[1][1:]
@@ -257,13 +257,13 @@ def test_the_query_is_told_to_nobody_but_cmr(box, access, impatient):
 
 
 def test_an_empty_search_is_a_result(box, access, tmp_path):
-    made = plan.build(query.parse({"archive": "asf", "relative_orbit": 175}), tmp_path / "p", access)
+    made = planning.build(query.parse({"archive": "asf", "relative_orbit": 175}), tmp_path / "p", access)
     assert made.header.totals.granules == 0
 
 
 def test_an_area_on_both_sides_of_the_antimeridian_is_two_searches_and_finds_both(box, access, tmp_path):
     asked = query.parse({"archive": "asf", "area": [179, -90, -179, 90], "processing_level": "SLC"})
-    made = plan.build(asked, tmp_path / "p", access)
+    made = planning.build(asked, tmp_path / "p", access)
     assert made.header.totals.granules >= 2
     assert len(box.requests()) == 2
     for granule in made.granules():
@@ -281,7 +281,7 @@ def test_a_server_that_ignores_a_criterion_is_found_out(box, access, tmp_path):
     point = archives.get
     archives.get = lambda name: Deaf()
     try:
-        made = plan.build(asked, tmp_path / "p", access)
+        made = planning.build(asked, tmp_path / "p", access)
     finally:
         archives.get = point
     assert {granule.properties["pathNumber"] for granule in made.granules()} == {35}
@@ -289,7 +289,7 @@ def test_a_server_that_ignores_a_criterion_is_found_out(box, access, tmp_path):
 
 
 def test_bare_metadata_beside_its_product_is_superseded(box, access, tmp_path):
-    made = plan.build(query.parse({"archive": "asf", "relative_orbit": 100}), tmp_path / "p", access)
+    made = planning.build(query.parse({"archive": "asf", "relative_orbit": 100}), tmp_path / "p", access)
     levels = Counter(granule.properties["processingLevel"] for granule in made.granules())
     assert levels["SLC"]
     assert not levels["METADATA_SLC"]
@@ -298,7 +298,7 @@ def test_bare_metadata_beside_its_product_is_superseded(box, access, tmp_path):
 
 def test_bare_metadata_is_kept_where_it_is_what_was_asked_for(box, access, tmp_path):
     asked = query.parse({"archive": "asf", "processing_level": "METADATA_SLC"})
-    assert plan.build(asked, tmp_path / "p", access).header.totals.granules
+    assert planning.build(asked, tmp_path / "p", access).header.totals.granules
 
 
 # --------------------------------------------------------------------------------------------------
@@ -435,12 +435,12 @@ def test_names_that_the_archive_does_not_have_are_said(box, access, tmp_path):
         query.parse({"archive": "asf", "relative_orbit": 35, "processing_level": "SLC"}), access
     )
     names = [granules[0].id, "S1A_IW_SLC__MISSPELT"]
-    made = plan.build(query.parse({"archive": "asf", "granule_list": names}), tmp_path / "p", access)
+    made = planning.build(query.parse({"archive": "asf", "granule_list": names}), tmp_path / "p", access)
     assert {drop.id: drop.reason for drop in made.dropped()}["S1A_IW_SLC__MISSPELT"] == "not in the archive"
 
 
 def test_wrong_options_of_companions_are_refused_before_any_request(box, access, tmp_path):
     asked = query.parse({"archive": "asf", "with": {"orbits": {"types": ["AUX_POEORBX"]}}})
     with pytest.raises(QueryError, match="AUX_POEORB"):
-        plan.build(asked, tmp_path / "p", access)
+        planning.build(asked, tmp_path / "p", access)
     assert box.requests() == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skystage import plan, query
+from skystage import planning, query
 from skystage.archives import orbits
 from skystage.archives.orbits import MARGIN, ORBIT, OrbitFile, choose
 from skystage.errors import CatalogueUnavailable, QueryError
@@ -66,7 +66,7 @@ def build(tmp_path, access, name="p", **changes):
         "with": {"orbits": True},
         **changes,
     }
-    return plan.build(query.parse(asked), tmp_path / name, access)
+    return planning.build(query.parse(asked), tmp_path / name, access)
 
 
 def chosen(made) -> dict[str, str]:

@@ -33,7 +33,8 @@ from skystage.errors import (
     Stopped,
     Throttled,
 )
-from skystage.plan import Plan, build
+from skystage.plan import Plan
+from skystage.planning import build
 from skystage.query import parse
 from skystage.store import Store
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from skystage.plan import Plan, build
+from skystage.plan import Plan
+from skystage.planning import build
 from skystage.query import parse
 from skystage.sandbox.accounts import PASSWORD
 from skystage.store import Store

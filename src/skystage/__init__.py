@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from skystage.fetch import fetch_asset
     from skystage.model import Asset, Granule, Query, Receipt, Source
     from skystage.plan import Plan
-    from skystage.plan import build as build_plan
+    from skystage.planning import build as build_plan
     from skystage.query import parse as parse_query
     from skystage.query import read as read_query
     from skystage.store import Store
@@ -33,7 +33,7 @@ _PUBLIC = {
     "SkystageError": ("skystage.errors", "SkystageError"),
     "Source": ("skystage.model", "Source"),
     "Store": ("skystage.store", "Store"),
-    "build_plan": ("skystage.plan", "build"),
+    "build_plan": ("skystage.planning", "build"),
     "fetch_asset": ("skystage.fetch", "fetch_asset"),
     "fetch_all": ("skystage.batch", "fetch_all"),
     "fetch_plan": ("skystage.batch", "fetch_plan"),

@@ -119,10 +119,10 @@ def _search(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from skystage import plan
+    from skystage.planning import build
     from skystage.transport import Access
 
-    made = plan.build(_query(arguments.query), arguments.output, Access())
+    made = build(_query(arguments.query), arguments.output, Access())
     header, totals = made.header, made.header.totals
     if arguments.json:
         _print_json(

@@ -19,7 +19,8 @@ from skystage.errors import FetchFailed, SkystageError, Stopped
 from skystage.events import Event, Failed, Retrying
 from skystage.manifest import write
 from skystage.model import Json
-from skystage.plan import Plan, build
+from skystage.plan import Plan
+from skystage.planning import build
 from skystage.store import Store
 from skystage.transport import Access
 

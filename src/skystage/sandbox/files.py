@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ PIECE = 1 << 16
 _KEPT_BYTES = 64 << 20
 
 
-class Content:
+class Content(ABC):
     """Bytes with a name. Subclasses say the size and how to read a range."""
 
     def __init__(self, name: str, media_type: str, modified: datetime) -> None:
@@ -34,13 +35,13 @@ class Content:
         self._lock = threading.Lock()
 
     @property
+    @abstractmethod
     def size(self) -> int:
         """How many bytes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from `start` up to, not including, `stop`."""
-        raise NotImplementedError
 
     def pieces(self, start: int, stop: int, step: int = PIECE) -> Iterator[bytes]:
         """The same bytes in pieces of at most `step`."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pydantic
 import pytest
 
-from skystage import archives, plan
+from skystage import archives, planning
 from skystage.archives import Companions, Search
 from skystage.errors import QueryError
 from skystage.model import Asset, Companion, Granule, Query
@@ -64,7 +64,7 @@ def build(monkeypatch, tmp_path):
         archive = Toy()
         archive.holdings = list(holdings)
         monkeypatch.setattr(archives, "get", lambda name: archive)
-        return plan.build(Query(archive="toy", **query), tmp_path / "plan", None)
+        return planning.build(Query(archive="toy", **query), tmp_path / "plan", None)
 
     return from_holdings
 
