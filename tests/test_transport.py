@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -268,3 +269,39 @@ def test_a_proxy_with_a_password_gets_it(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     made = transport.connection("https://host/")
     assert made.proxy_headers["proxy-authorization"] == "Basic bWU6YSBi"
+
+
+def test_a_body_that_was_ended_stays_ended_whoever_looks_at_it_meanwhile(access):
+    """A block that was under way when the body was ended must not bring it back to life."""
+
+    class Response:
+        ended = 0
+
+        def shutdown(self):
+            self.ended += 1
+
+    stop, response = threading.Event(), Response()
+    access.reading(response)
+    access.watch(stop)
+    assert access.still_reading(response)
+    stop.set()
+    access.watch(stop)
+    access.watch(stop)
+    assert not access.still_reading(response)
+    assert not access.still_reading(response)
+    assert response.ended == 1
+
+
+def test_the_aws_chain_is_walked_once_for_all_requests(monkeypatch):
+    import botocore.session
+
+    walks = []
+    real = botocore.session.Session.get_credentials
+    monkeypatch.setattr(
+        botocore.session.Session, "get_credentials", lambda self: walks.append(1) or real(self)
+    )
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "KEY-OF-THIS-TEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SECRET")
+    for _ in range(5):
+        assert s3.credentials(None).access_key == "KEY-OF-THIS-TEST"
+    assert walks == [1]

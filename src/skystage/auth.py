@@ -195,7 +195,7 @@ class Earthdata:
     def _make_token(self) -> str:
         if self._refused is not None:
             # A wrong password does not become right, and 40,000 log-ins lock an account.
-            raise self._refused
+            raise Unauthorized(self._refused.message, hint=self._refused.hint)
         # "Find or create": Earthdata allows two tokens a user, and gives the living one back.
         url = f"https://{self.login}/api/users/find_or_create_token"
         answer = self._send("POST", url, {"Authorization": _basic(self.secret)}, b"")
@@ -265,7 +265,7 @@ class Cdse:
 
     def _grant(self) -> None:
         if self._refused is not None:
-            raise self._refused
+            raise Unauthorized(self._refused.message, hint=self._refused.hint)
         form = {"client_id": "cdse-public"}
         if self._refresh and time.monotonic() < self._refresh_until:
             form |= {"grant_type": "refresh_token", "refresh_token": self._refresh}

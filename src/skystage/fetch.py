@@ -115,6 +115,8 @@ def _found(asset: Asset, store: Store) -> Receipt | None:
         receipt = store.receipt(asset)
     if receipt is not None or strongest(asset.checksums) is None:
         return receipt
+    if asset.size not in (None, path.stat().st_size):
+        return None
     digests = digest_file(path, asset.checksums)
     try:
         verified = prove(asset, path, digests)
@@ -199,6 +201,10 @@ class _Transfer:
         elif part.origin != source.href:
             # A mirror has validators of its own; the checksum proves the whole.
             part = replace(part, validator="")
+        # Hashed before the request goes out: a connection that waits for it would be cut, or cut off.
+        digester = Digester(self._asset.checksums)
+        if part.size:
+            digester.update_from(self._part.path)
         self._attempts += 1
         self._listen(events.Started(self._asset.path, source.host, part.size))
         with self._access.open(source, request_headers(part), self._stop) as body:
@@ -208,9 +214,10 @@ class _Transfer:
             if isinstance(decision, Discard):
                 self._part.discard()
             elif isinstance(decision, Done):
-                return self._digest_part()
+                return digester
             elif isinstance(decision, Append):
-                return self._append(body, part, decision)
+                self._check_length(decision.total)
+                return self._write(self._part.append(), body, part.size, decision.total, digester)
             else:
                 return self._restart(body, source, decision)
         return self._receive(source)
@@ -233,16 +240,6 @@ class _Transfer:
         digester = Digester(self._asset.checksums)
         fd = self._part.restart(note)
         return self._write(fd, body, 0, expected, digester)
-
-    def _append(self, body: Body, part: Part, decision: Append) -> Digester:
-        self._check_length(decision.total)
-        digester = self._digest_part()
-        return self._write(self._part.append(), body, part.size, decision.total, digester)
-
-    def _digest_part(self) -> Digester:
-        digester = Digester(self._asset.checksums)
-        digester.update_from(self._part.path)
-        return digester
 
     def _check_length(self, announced: int | None) -> None:
         # Known before the body: no need to move 4 GB in order to refuse them.

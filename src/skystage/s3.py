@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -64,15 +65,23 @@ def credentials(secret: Secret | None) -> Any:
         from botocore.credentials import Credentials
 
         return Credentials(secret.username, secret.password, secret.token or None)
-    from botocore.session import Session
-
-    found = Session().get_credentials()
+    found = _chain(os.environ.get("AWS_PROFILE"), os.environ.get("AWS_ACCESS_KEY_ID"))
     if found is None:
         raise CredentialsMissing(
             "S3: no AWS credentials",
             hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
         )
     return found.get_frozen_credentials()
+
+
+@cache
+def _chain(profile: str | None, key: str | None) -> Any:
+    # A look along the chain costs tens of milliseconds: one for all requests. What it finds refreshes
+    # itself; the arguments only say when the user has changed his mind.
+    del profile, key
+    from botocore.session import Session
+
+    return Session().get_credentials()
 
 
 def signed(url: str, headers: Mapping[str, str], secret: Secret | None, region: str) -> dict[str, str]:

@@ -245,18 +245,21 @@ class Access:
 
     def reading(self, response: urllib3.BaseHTTPResponse) -> None:
         """A body is about to be read."""
-        self._bodies[response] = time.monotonic()
+        with self._mutex:
+            self._bodies[response] = time.monotonic()
 
     def still_reading(self, response: urllib3.BaseHTTPResponse) -> bool:
         """A block has come; say whether it may be used: not if `watch` has ended the body."""
-        if response not in self._bodies:
-            return False
-        self._bodies[response] = time.monotonic()
-        return True
+        with self._mutex:
+            known = response in self._bodies
+            if known:
+                self._bodies[response] = time.monotonic()
+            return known
 
     def read_to_its_end(self, response: urllib3.BaseHTTPResponse) -> None:
         """A body is done with."""
-        self._bodies.pop(response, None)
+        with self._mutex:
+            self._bodies.pop(response, None)
 
     def watch(self, stop: threading.Event) -> None:
         """End the reading of bodies that nobody wants any more, and of those that hardly move.
@@ -264,13 +267,15 @@ class Access:
         A thread that waits for bytes hears nothing; only the end of its connection wakes it.
         """
         slow = time.monotonic() - SLOWEST
-        for response, since in list(self._bodies.items()):
-            if stop.is_set() or since < slow:
-                # Forgotten before it is shut down: Python takes the TLS layer off a socket that it
-                # shuts down, and what the reader gets from then on may be ciphertext.
-                self._bodies.pop(response, None)
-                with suppress(Exception):  # it may end by itself at this very moment
-                    response.shutdown()
+        with self._mutex:
+            # Forgotten before they are shut down: Python takes the TLS layer off a socket that it
+            # shuts down, and what the reader gets from then on may be ciphertext.
+            ended = [one for one, since in self._bodies.items() if stop.is_set() or since < slow]
+            for response in ended:
+                del self._bodies[response]
+        for response in ended:
+            with suppress(Exception):  # it may end by itself at this very moment
+                response.shutdown()
 
     def close(self) -> None:
         """Close the connections that are kept open for more."""
