@@ -25,6 +25,7 @@
     │   ├── ServerFault                    transient: 5xx
     │   ├── Interrupted                    transient: the connection broke or stalled
     │   ├── WrongBody                      a page where data was promised
+    │   │   └── WrongRange                 another range than was asked for
     │   ├── ShortBody                      transient: fewer bytes than the server announced
     │   ├── SizeMismatch                   not the size that the plan says
     │   ├── ChecksumMismatch               not the bytes that the plan says
@@ -191,6 +192,10 @@ class Interrupted(TransferError):
 
 class WrongBody(TransferError):
     """A log-in, error or quota page where data was promised, whatever the status says."""
+
+
+class WrongRange(WrongBody):
+    """A partial answer that is not the range that was asked for."""
 
 
 class ShortBody(TransferError):

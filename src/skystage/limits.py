@@ -98,6 +98,21 @@ class _Pool:
                         return Slot(lock, time.monotonic())
                 pause(stop, random.uniform(*POLL))  # noqa: S311 - no secret hangs on it
 
+    def try_acquire(self) -> Slot | None:
+        if (slot := self.take_idle()) is not None:
+            return slot
+        queue = Lock(self.directory / "queue.lock")
+        if not queue.try_acquire():
+            return None
+        try:
+            for number in range(self.limit.connections):
+                lock = Lock(self.directory / f"slot-{number}.lock")
+                if lock.try_acquire():
+                    return Slot(lock, time.monotonic())
+            return None
+        finally:
+            queue.release()
+
     def release(self, slot: Slot) -> None:
         now = time.monotonic()
         if slot.connection is None or now - slot.since > TURN:
@@ -152,7 +167,9 @@ class Limits:
                 return table[max(globs, key=len)]
         return HostLimit()
 
-    def acquire(self, account: str, host: str, stop: threading.Event | None = None) -> Slot:
+    def acquire(
+        self, account: str, host: str, stop: threading.Event | None = None, *, wait: bool = True
+    ) -> Slot | None:
         """Wait until the host may be asked, and take a slot.
 
         Raises
@@ -164,6 +181,8 @@ class Limits:
         """
         stop = stop or threading.Event()
         pool = self._pool(account, host)
+        if not wait:
+            return pool.try_acquire()
         self._wait_for_back_off(pool, host, stop)
         slot = pool.acquire(stop)
         try:

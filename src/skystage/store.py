@@ -25,13 +25,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from skystage.errors import PlanError, SkystageError, StoreError
 from skystage.locks import Lock, work
 from skystage.model import Asset, Receipt, canonical
-from skystage.resume import Part
+from skystage.parts import PartFile
 from skystage.verify import strongest
 
 HOME = ".skystage"
@@ -43,74 +43,13 @@ _FICLONE = 0x40049409
 """The ioctl of Linux that makes a copy share its blocks (reflink)."""
 
 
-def _boot() -> str:
-    """What is different after each start of this machine, and on each machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return socket.gethostname()
-
-
-BOOT = _boot()
-
-
-class PartFile:
-    """The bytes of one asset that have arrived so far, and which version of it they are."""
-
-    def __init__(self, directory: Path, asset: Asset) -> None:
-        name = hashlib.sha256(asset.path.encode()).hexdigest()[:32]
-        self.path = directory / f"{name}.part"
-        self._state = directory / f"{name}.json"
-        self._proved = strongest(asset.checksums) is not None
-        # A plan that expects other bytes must not continue what another plan began.
-        expected = canonical([asset.path, asset.size, dict(asset.checksums)])
-        self._expected = hashlib.sha256(expected.encode()).hexdigest()
-
-    def read(self) -> Part:
-        """What is there; an empty part where there is nothing that can be used."""
-        try:
-            state = json.loads(self._state.read_bytes())
-            if state.pop("expected") != self._expected:
-                return Part()
-            # Parts are not synced: after a crash of the machine their bytes may be anything. A
-            # checksum finds that out; without one, only what came since the machine was started counts.
-            if state.pop("boot") != BOOT and not self._proved:
-                return Part()
-            return Part(**{**state, "size": self.path.stat().st_size})
-        except (OSError, ValueError, KeyError, TypeError):
-            return Part()
-
-    def restart(self, part: Part) -> int:
-        """Empty the part file, note which version comes now, and open it for writing."""
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        # Emptied before the note is changed: old bytes never stand under a new validator.
-        state = asdict(part) | {"expected": self._expected, "boot": BOOT}
-        note = self._state.with_suffix(".new")
-        note.write_text(canonical(state))
-        os.replace(note, self._state)  # noqa: PTH105 - the tests count these calls
-        return fd
-
-    def append(self) -> int:
-        """Open the part file to add to it."""
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-
-    def discard(self) -> None:
-        """Forget all of it."""
-        for path in (self.path, self._state):
-            path.unlink(missing_ok=True)
-
-    def forget_note(self) -> None:
-        """The part file has become the asset: its note goes."""
-        self._state.unlink(missing_ok=True)
-
-
 @dataclass(eq=False, slots=True)
 class _Pending:
-    """A verified part on its way to its final path."""
+    """Verified bytes on their way to their final path."""
 
+    whole: Path
     part: PartFile
     final: Path
-    size: int
     receipt: Callable[[os.stat_result], Receipt]
     result: Receipt | SkystageError | None = None
 
@@ -187,7 +126,7 @@ class Store:
 
     def held(self, assets: Iterable[Asset]) -> int:
         """Bytes of these assets that are already in part files."""
-        return sum(self.part(asset).read().size for asset in assets)
+        return sum(self.part(asset).read().held for asset in assets)
 
     # ----------------------------------------------------------------------------------------------
     # Receipts
@@ -254,8 +193,12 @@ class Store:
     # ----------------------------------------------------------------------------------------------
     # Publishing
 
-    def publish(self, asset: Asset, part: PartFile, receipt: Callable[[os.stat_result], Receipt]) -> Receipt:
-        """Make a verified part durable, give it its final name, and write its receipt: in this order.
+    def publish(
+        self, asset: Asset, whole: Path, part: PartFile, receipt: Callable[[os.stat_result], Receipt]
+    ) -> Receipt:
+        """Make verified bytes durable, give them their final name, and write their receipt: in this order.
+
+        The bytes lie at `whole`; `part` is forgotten, whether they are its own or were unpacked from it.
 
         Parts that are finished at the same time by several threads share one sync of the file
         system, because a sync costs 3 ms and a small file 0.3 (group commit).
@@ -266,7 +209,7 @@ class Store:
             If the file system refuses.
         """
         final = self.path(asset)
-        item = _Pending(part, final, part.path.stat().st_size, receipt)
+        item = _Pending(whole, part, final, receipt)
         with self._commits:
             self._pending.append(item)
             while item.result is None and self._committing:
@@ -289,7 +232,7 @@ class Store:
 
     def _commit(self, group: list[_Pending]) -> None:
         try:
-            _sync([item.part.path for item in group])
+            _sync([item.whole for item in group])
         except OSError as error:
             failed = StoreError(f"{self.root}: cannot be synced: {error.strerror}")
             for item in group:
@@ -299,8 +242,8 @@ class Store:
         for item in group:
             try:
                 item.final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(item.part.path, item.final)  # noqa: PTH105 - the tests count these calls
-                item.part.forget_note()
+                os.replace(item.whole, item.final)  # noqa: PTH105 - the tests count these calls
+                item.part.discard()
                 receipts.append(item.receipt(item.final.stat()))
                 item.result = receipts[-1]
             except OSError as error:

@@ -36,6 +36,7 @@ from skystage.errors import (
     WrongBody,
 )
 from skystage.limits import Limits, Slot
+from skystage.members import Directories
 from skystage.model import Source
 from skystage.resume import Head, failure, retry_after
 from skystage.retry import patiently
@@ -141,6 +142,10 @@ class Body:
             raise Interrupted(f"{self.host}: the connection broke: {_cause(error)}") from error
 
 
+class Busy(Exception):
+    """All that the host allows is taken."""
+
+
 class Access:
     """What a caller may reach, and how: credentials, limits, and the connections themselves.
 
@@ -157,6 +162,8 @@ class Access:
         self, secrets: Mapping[str, auth.Secret] | None = None, limits: Limits | None = None
     ) -> None:
         self.limits = Limits() if limits is None else limits
+        self.directories = Directories()
+        """Of the zips that members are fetched from."""
         self.requests = 0
         """Requests sent so far, log-ins and redirects included."""
         self._secrets = dict(secrets or {})
@@ -179,8 +186,6 @@ class Access:
 
     def check(self, source: Source) -> CredentialsMissing | NoSource | None:
         """What is missing to use a source, before any byte of it is asked for."""
-        if source.member is not None:
-            return NoSource(f"{source.href}: parts of a file cannot be fetched by this version of skystage")
         if source.auth is None:
             return None
         try:
@@ -200,7 +205,12 @@ class Access:
 
     @contextmanager
     def open(
-        self, source: Source, headers: Mapping[str, str], stop: threading.Event | None = None
+        self,
+        source: Source,
+        headers: Mapping[str, str],
+        stop: threading.Event | None = None,
+        *,
+        wait: bool = True,
     ) -> Iterator[Body]:
         """Ask for a source's bytes, following redirects, and give the response to read.
 
@@ -214,9 +224,19 @@ class Access:
             they are in the head.
         Stopped
             If `stop` is set while a slot is waited for.
+        Busy
+            If a slot would have to be waited for, and `wait` is not set.
         """
-        with _Slots(self, source, stop) as slots:
+        with _Slots(self, source, stop, wait=wait) as slots:
             yield slots.follow(headers)
+
+    def has_room(self, source: Source, host: str) -> bool:
+        """Whether the host would take one more connection at once."""
+        account = _Slots(self, source).account
+        slot = self.limits.acquire(account, host, wait=False)
+        if slot is not None:
+            self.limits.release(account, host, slot)
+        return slot is not None
 
     def read(self, url: str, *, auth_scheme: str | None = None, limit: int = 64 << 20) -> bytes:
         """Read a small document (a listing, a label) whole, trying again while that can help.
@@ -303,14 +323,17 @@ class Access:
 class _Slots:
     """The slots that one transfer holds, one for each host on its way, and its open response."""
 
-    def __init__(self, access: Access, source: Source, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self, access: Access, source: Source, stop: threading.Event | None = None, *, wait: bool = True
+    ) -> None:
         self._access = access
         self._stop = stop
+        self._wait = wait
         self._source = source
         self._scheme = None if source.auth in (None, s3.SCHEME) else access.scheme(source.auth)
-        self._account = "anonymous"
+        self.account = "anonymous"
         if self._scheme is not None:
-            self._account = f"{self._scheme.name}-{self._scheme.secret.account}"
+            self.account = f"{self._scheme.name}-{self._scheme.secret.account}"
         self._held: dict[str, Slot] = {}
         self._response: urllib3.BaseHTTPResponse | None = None
 
@@ -320,7 +343,7 @@ class _Slots:
     def __exit__(self, *exc: object) -> None:
         self._finish()
         for host, slot in self._held.items():
-            self._access.limits.release(self._account, host, slot)
+            self._access.limits.release(self.account, host, slot)
 
     def follow(self, headers: Mapping[str, str]) -> Body:
         start = url = s3.https_url(self._source.href)
@@ -345,7 +368,7 @@ class _Slots:
                 continue
             head = _head(response, excerpt="" if status < 400 else _excerpt(response.read(2048)))
             if status == 429 or (status == 503 and "retry-after" in said):
-                self._access.limits.back_off(self._account, host, retry_after(head) or BACK_OFF)
+                self._access.limits.back_off(self.account, host, retry_after(head) or BACK_OFF)
             return Body(head, host, response, self._access)
         raise Refused(f"{self._source.href}: more than {HOPS} redirects", hint="a log-in that does not end?")
 
@@ -367,7 +390,10 @@ class _Slots:
         self._finish()
         _, host = address(url)
         if host not in self._held:
-            self._held[host] = self._access.limits.acquire(self._account, host, self._stop)
+            slot = self._access.limits.acquire(self.account, host, self._stop, wait=self._wait)
+            if slot is None:
+                raise Busy
+            self._held[host] = slot
         slot = self._held[host]
         if slot.connection is None:
             slot.connection = connection(url)

@@ -25,7 +25,7 @@ class Effects:
 
     status: int | None = None
     """Answer with this status instead of asking the service."""
-    headers: Mapping[str, str] | None = None
+    headers: Mapping[str, str | None] | None = None
     """Header fields to set on the reply."""
     body: str | None = None
     """The body of the reply; alone it replaces only the body."""

@@ -179,7 +179,7 @@ def after_service(reply: Reply, effects: Effects) -> Reply:
 
 def _dress(reply: Reply, effects: Effects) -> Reply:
     for name, value in (effects.headers or {}).items():
-        reply.replace_header(name, str(value))
+        reply.replace_header(name, None if value is None else str(value))
     if effects.retry_after is not None:
         reply.replace_header("Retry-After", str(effects.retry_after))
     return reply
