@@ -42,7 +42,8 @@ class Effects:
     cut_before_headers: bool = False
     """Close the connection instead of answering."""
     cut: int | None = None
-    """Close the connection after so many bytes of the body; the full length is announced."""
+    """Close the connection after so many bytes of the body; the full length is announced. Negative: before
+    the last so many."""
     stall: float = 0.0
     """Seconds of silence inside the body, at `stall_at`."""
     stall_at: int = 0
