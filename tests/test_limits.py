@@ -7,16 +7,21 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from skystage import limits, state
+from skystage import events, limits, state
+from skystage.batch import fetch_all
 from skystage.errors import HostDown, Interrupted, NotFound, ServerFault, Stopped, StoreError, Throttled
 from skystage.limits import Limits
 from skystage.locks import Lock
+from skystage.model import Asset
+from skystage.retry import PATIENCE, TRIES, Budget
 from skystage.settings import HostLimit
+from skystage.transport import Access
 
 
 class Connection:
@@ -491,3 +496,84 @@ def test_state_that_cannot_be_kept_is_one_line_with_the_way_out(tmp_path):
     with pytest.raises(StoreError, match="SKYSTAGE_STATE") as caught:
         mine.acquire("me", "h")
     assert str(tmp_path) in str(caught.value)
+
+
+def test_waiting_for_a_host_that_is_down_costs_no_try_and_ends():
+    budget = Budget()
+    for _ in range(2 * TRIES):
+        assert budget.pause(HostDown("h", retry_after=5, lasting=PATIENCE)) >= 5
+    with pytest.raises(HostDown):
+        budget.pause(HostDown("h", retry_after=5, lasting=PATIENCE + 1))
+
+
+DATAPOOL = "datapool.asf.alaska.edu"
+
+
+@pytest.fixture
+def six(slcs) -> list[Asset]:
+    return [granule.asset("data") for granule in slcs][:6]
+
+
+def with_mirror(asset: Asset) -> Asset:
+    (source,) = asset.sources
+    return replace(
+        asset, sources=(source, replace(source, href=source.href.replace("datapool", "sentinel1")))
+    )
+
+
+def asked(box) -> int:
+    return sum(request["host"] == DATAPOOL for request in box.requests())
+
+
+def test_while_a_host_is_down_the_mirror_is_asked_at_once(box, six, store, access, impatient, clock):
+    box.set_faults([{"match": {"host": DATAPOOL}, "status": 502}])
+    outcome = fetch_all(map(with_mirror, six), store, access, jobs=1)
+    assert outcome.failures == {}
+    # Five tries for each of the first two; the third failure in a row ends it for all.
+    assert asked(box) == 2 * TRIES + 1
+
+
+def test_without_a_mirror_a_host_that_was_down_is_waited_for(box, six, store, access, impatient, monkeypatch):
+    monkeypatch.setattr(state, "FIRST", 0.05)
+    box.set_faults([{"match": {"host": DATAPOOL, "times": 6}, "cut_before_headers": True}])
+    seen = []
+    outcome = fetch_all(six, store, access, jobs=4, listen=seen.append)
+    assert outcome.failures == {}
+    assert any(isinstance(event, events.Retrying) and isinstance(event.error, HostDown) for event in seen)
+    assert asked(box) == len(six) + 6
+
+
+def test_a_host_that_stays_down_costs_few_requests_and_every_asset_says_so(
+    box, six, store, access, clock, monkeypatch
+):
+    monkeypatch.setattr("skystage.retry.PATIENCE", -1)  # it is over at once: one try for each asset
+    box.set_faults([{"match": {"host": DATAPOOL}, "status": 503}])
+    outcome = fetch_all(six, store, access, jobs=1)
+    assert [type(error) for error in outcome.failures.values()] == 3 * [ServerFault] + 3 * [HostDown]
+    assert asked(box) == 3
+
+
+def test_one_bad_asset_holds_up_no_other(box, six, store, access, impatient):
+    bad = six[0].sources[0].href.rpartition("/")[2]
+    box.set_faults([{"match": {"host": DATAPOOL, "path": f"*{bad}"}, "status": 500}])
+    seen = []
+    outcome = fetch_all(six, store, access, jobs=2, listen=seen.append)
+    assert list(outcome.failures) == [six[0].path]
+    assert not any(isinstance(event, events.Retrying) and isinstance(event.error, HostDown) for event in seen)
+
+
+def test_bytes_count_at_every_host_on_their_way(box, six, store):
+    access = Access(limits=Limits({DATAPOOL: HostLimit(daily_bytes=six[0].size + 1)}))
+    assert fetch_all(six[:2], store, access, jobs=1).failures == {}
+    box.clear()
+    (failure,) = fetch_all(six[2:3], store, access).failures.values()
+    assert isinstance(failure, Throttled)
+    assert f"{six[0].size + six[1].size:,} bytes came today" in str(failure)
+    assert box.requests() == []
+
+
+def test_a_fetch_keeps_to_the_bandwidth(box, six, store):
+    access = Access(limits=Limits({DATAPOOL: HostLimit(bandwidth=six[0].size)}))
+    begun = time.monotonic()
+    assert fetch_all(six[:2], store, access).failures == {}
+    assert time.monotonic() - begun >= (six[0].size + six[1].size) / six[0].size - state.BURST - 0.05
