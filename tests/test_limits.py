@@ -57,7 +57,10 @@ def clock(monkeypatch):
 
 def run(program: str, *arguments: object) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -251,6 +254,7 @@ def test_a_killed_process_frees_its_slots_at_once_and_what_it_moved_stays_counte
     assert mine.acquire("me", "h", wait=False) is None
     holder.send_signal(signal.SIGKILL)
     holder.wait()
+    holder.stdin.close()
     holder.stdout.close()
     slots = [mine.acquire("me", "h", wait=False) for _ in range(3)]
     assert [slot is not None for slot in slots] == [True, True, False]
@@ -270,6 +274,8 @@ from skystage.settings import HostLimit
 from skystage.transport import Access
 url, host, connections = sys.argv[1:]
 access = Access(limits=Limits({host: HostLimit(connections=int(connections))}))
+print("ready", flush=True)
+sys.stdin.readline()
 for _ in range(2):
     with access.open(Source(href=url), {}) as body:
         print(body.head.status, sum(map(len, body.blocks())))
@@ -280,9 +286,15 @@ access.close()
 def test_sixteen_processes_never_have_more_connections_than_one_account_may(open_box):
     host = "s1-orbits.s3.amazonaws.com"
     box = open_box()
-    box.set_faults([{"max_connections": 4}, {"latency": 0.05}])
+    box.set_faults([{"max_connections": 4}, {"latency": 0.2}])
     running = [run(ASK, f"https://{host}/?prefix=AUX_POEORB&max-keys=1", host, 4) for _ in range(16)]
-    said = [process.communicate(timeout=120)[0].split() for process in running]
+    assert [process.stdout.readline() for process in running] == 16 * ["ready\n"]
+    for process in running:
+        process.stdin.close()
+    said = [process.stdout.read().split() for process in running]
+    for process in running:
+        process.stdout.close()
+        assert process.wait() == 0
     assert {(one[0], one[2]) for one in said} == {("200", "200")}
     asked = box.requests()
     assert len(asked) == 32
