@@ -67,7 +67,10 @@ class Lock:
 
     def write(self, record: bytes) -> None:
         """Replace what the file holds, up to `RECORD` bytes, by one write: a kill cannot tear it."""
-        os.pwrite(self._fd, record.ljust(RECORD), 0)
+        try:
+            os.pwrite(self._fd, record.ljust(RECORD), 0)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be written: {error.strerror}", hint=ELSEWHERE) from error
 
     def __enter__(self) -> Self:
         self.acquire()
