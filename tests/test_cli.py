@@ -251,11 +251,13 @@ def test_archives_are_listed_with_their_keys(run):
 
 def test_limits_are_shown(run, monkeypatch, tmp_path):
     config = tmp_path / "c.yaml"
-    config.write_text("limits: {sentinel1.asf.alaska.edu: {connections: 3}}")
+    config.write_text("limits: {sentinel1.asf.alaska.edu: {connections: 3}, '*.eu': {bandwidth: 10MB}}")
     monkeypatch.setenv("SKYSTAGE_CONFIG", str(config))
     shown = json.loads(run("limits", "show", "--json")[1])["limits"]
     assert shown["sentinel1.asf.alaska.edu"]["connections"] == 3
-    assert "*.dataspace.copernicus.eu" in run("limits", "show")[1]
+    assert shown["*.eu"] == {"connections": 8, "rate": None, "bandwidth": 1e7, "daily_bytes": None}
+    (line,) = [line for line in run("limits", "show")[1].splitlines() if line.startswith("*.dataspace")]
+    assert line.split() == ["*.dataspace.copernicus.eu", "4", "any", "10.0", "MB", "any"]
 
 
 def test_the_doctor_says_that_all_is_well(box, run, tmp_path):

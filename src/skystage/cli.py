@@ -393,16 +393,28 @@ def _archives(arguments: argparse.Namespace) -> int:
 
 
 def _limits(arguments: argparse.Namespace) -> int:
-    from skystage.limits import DEFAULTS, config_file, configured, state_directory
+    from dataclasses import asdict
 
-    table = {**DEFAULTS, **configured()}
-    rows = {host: {"connections": limit.connections, "rate": limit.rate} for host, limit in table.items()}
+    from skystage.limits import Limits
+    from skystage.settings import DEFAULTS, config_file, configured, state_directory
+
+    said = configured()
+    limits = Limits(said, state_directory())
+    rows = {host: asdict(limits.of(host)) for host in {**DEFAULTS, **said}}
     if arguments.json:
         _print_json(limits=rows, config=str(config_file()), state=str(state_directory()))
         return DONE
     _table(
-        ("host", "connections", "requests/s"),
-        [(host, str(row["connections"]), str(row["rate"] or "any")) for host, row in rows.items()],
+        ("host", "connections", "requests/s", "bytes/s", "bytes/day"),
+        [
+            (
+                host,
+                str(row["connections"]),
+                str(row["rate"] or "any"),
+                *(_bytes(row[key]) if row[key] else "any" for key in ("bandwidth", "daily_bytes")),
+            )
+            for host, row in rows.items()
+        ],
     )
     _say(f"from {config_file()}; shared state in {state_directory()}")
     return DONE

@@ -33,6 +33,7 @@ from skystage.errors import (
     Refused,
     ShortBody,
     TermsNotAccepted,
+    TransferError,
     WrongBody,
 )
 from skystage.limits import Limits, Slot
@@ -123,6 +124,7 @@ class Body:
     """The host that sends the bytes: the last of the redirects."""
     _response: urllib3.BaseHTTPResponse
     _access: Access
+    _slots: _Slots
 
     def blocks(self) -> Iterator[bytes]:
         """The body as it comes over the wire.
@@ -137,9 +139,12 @@ class Body:
             for block in self._response.stream(BLOCK, decode_content=False):
                 if not self._access.still_reading(self._response):
                     raise Interrupted(f"{self.host}: broken off: stopped, or slower than 2 kB/s")
+                self._slots.received(self.host, len(block))
                 yield block
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Interrupted(f"{self.host}: the connection broke: {_cause(error)}") from error
+            broken = Interrupted(f"{self.host}: the connection broke: {_cause(error)}")
+            self._slots.failed(self.host, broken)
+            raise broken from error
 
 
 class Busy(Exception):
@@ -232,11 +237,7 @@ class Access:
 
     def has_room(self, source: Source, host: str) -> bool:
         """Whether the host would take one more connection at once."""
-        account = _Slots(self, source).account
-        slot = self.limits.acquire(account, host, wait=False)
-        if slot is not None:
-            self.limits.release(account, host, slot)
-        return slot is not None
+        return self.limits.has_room(_Slots(self, source).account, host)
 
     def read(self, url: str, *, auth_scheme: str | None = None, limit: int = 64 << 20) -> bytes:
         """Read a small document (a listing, a label) whole, trying again while that can help.
@@ -336,6 +337,7 @@ class _Slots:
             self.account = f"{self._scheme.name}-{self._scheme.secret.account}"
         self._held: dict[str, Slot] = {}
         self._response: urllib3.BaseHTTPResponse | None = None
+        self._alive = False
 
     def __enter__(self) -> Self:
         return self
@@ -354,6 +356,8 @@ class _Slots:
             response = self._ask(url, sent)
             status, said = response.status, response.headers
             _, host = address(url)
+            if 300 <= status < 500:
+                self._access.limits.succeeded(self.account, host)
             if status in (301, 302, 303, 307, 308) and "location" in said:
                 url = urljoin(url, said["location"])
                 _refuse_terms(url, self._source.href)
@@ -369,8 +373,23 @@ class _Slots:
             head = _head(response, excerpt="" if status < 400 else _excerpt(response.read(2048)))
             if status == 429 or (status == 503 and "retry-after" in said):
                 self._access.limits.back_off(self.account, host, retry_after(head) or BACK_OFF)
-            return Body(head, host, response, self._access)
+            elif status >= 500:
+                self.failed(host, failure(head, host))
+            return Body(head, host, response, self._access, self)
         raise Refused(f"{self._source.href}: more than {HOPS} redirects", hint="a log-in that does not end?")
+
+    def received(self, host: str, count: int) -> None:
+        """Count a block at all hosts on its way; the first one says that its host answers."""
+        if not self._alive:
+            self._alive = True
+            self._access.limits.succeeded(self.account, host)
+        for one in self._held:
+            self._access.limits.spend(self.account, one, count, self._stop)
+
+    def failed(self, host: str, error: TransferError) -> None:
+        """A host gave nothing; unless it was we who broke off."""
+        if self._stop is None or not self._stop.is_set():
+            self._access.limits.failed(self.account, host, self._source.href, error)
 
     def _headers(self, url: str, headers: Mapping[str, str], region: str) -> dict[str, str]:
         scheme, host = address(url)
@@ -390,10 +409,13 @@ class _Slots:
         self._finish()
         _, host = address(url)
         if host not in self._held:
-            slot = self._access.limits.acquire(self.account, host, self._stop, wait=self._wait)
-            if slot is None:
+            limits = self._access.limits
+            if self._wait:
+                self._held[host] = limits.acquire(self.account, host, self._stop)
+            elif (slot := limits.acquire(self.account, host, self._stop, wait=False)) is not None:
+                self._held[host] = slot
+            else:
                 raise Busy
-            self._held[host] = slot
         slot = self._held[host]
         if slot.connection is None:
             slot.connection = connection(url)
@@ -413,7 +435,9 @@ class _Slots:
                 timeout=TIMEOUT,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Interrupted(f"{host}: cannot be reached: {_cause(error)}") from error
+            unreachable = Interrupted(f"{host}: cannot be reached: {_cause(error)}")
+            self.failed(host, unreachable)
+            raise unreachable from error
         jar.extract_cookies(_CookieView(response), asked)  # type: ignore[arg-type]
         self._response = response
         self._access.reading(response)
