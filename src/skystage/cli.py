@@ -19,10 +19,11 @@ from skystage import __version__
 from skystage.errors import Offline, QueryError, SkystageError
 
 if TYPE_CHECKING:
-    from skystage.model import Asset, Json, Query
-    from skystage.plan import Plan
+    from skystage.canon import Json
+    from skystage.model import Query
+    from skystage.planfile import Entry
     from skystage.report import Stack
-    from skystage.store import Store
+    from skystage.staged import Staged
 
 DONE, USAGE, NOTHING, FAILED = 0, 2, 3, 4
 
@@ -202,27 +203,31 @@ def _stack_row(stack: Stack) -> tuple[str, ...]:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from skystage.plan import Plan
+    from skystage.planfile import PlanFile
+    from skystage.staged import Staged
 
-    looking = arguments.dry_run or arguments.offline
-    plan, store = Plan(arguments.plan), _store(arguments, read_only=looking)
-    assets = _chosen(plan, arguments)
-    missing = [asset for asset in assets if store.receipt(asset) is None]
+    plan, staged = PlanFile(arguments.plan), Staged(arguments.store)
+    entries = plan.entries(arguments.batch, arguments.asset)
+    missing, size = [], 0
+    for entry in entries:
+        if (receipt := staged.proof(entry)) is None:
+            missing.append(entry)
+        else:
+            size += receipt["size"]
+    to_come = sum(entry.size or 0 for entry in missing)
     if arguments.dry_run:
-        size = sum(asset.size or 0 for asset in missing)
-        already = len(assets) - len(missing)
+        already = len(entries) - len(missing)
         if arguments.json:
-            _print_json(planned=len(assets), already=already, missing=len(missing), bytes=size)
-        _say(f"{already:,} of {len(assets):,} assets are staged; to come: {_bytes(size)}")
+            _print_json(planned=len(entries), already=already, missing=len(missing), bytes=to_come)
+        _say(f"{already:,} of {len(entries):,} assets are staged; to come: {_bytes(to_come)}")
         return DONE
     if missing and not arguments.offline:
-        result = _staged_now(plan, store, missing, arguments)
+        result = _staged_now(arguments, to_come)
     else:
-        result = _staged_before(plan, store, assets, arguments)
+        failures = _not_staged(missing) | plan.lacking(arguments.batch, arguments.asset)
+        result = _staged_before(len(entries) - len(missing), size, failures)
     if arguments.into is not None:
-        for asset in assets:
-            if store.receipt(asset) is not None:
-                store.link(asset, arguments.into, symbolic=arguments.symlink)
+        _link(entries, arguments)
     if arguments.json:
         _print_json(**result)
     for item in result["failed"]:
@@ -234,18 +239,27 @@ def _fetch(arguments: argparse.Namespace) -> int:
     return FAILED if result["failed"] else DONE
 
 
-def _staged_now(
-    plan: Plan, store: Store, missing: list[Asset], arguments: argparse.Namespace
-) -> dict[str, Json]:
+def _link(entries: list[Entry], arguments: argparse.Namespace) -> None:
+    from skystage.store import Store
+
+    store = Store(arguments.store, read_only=True)
+    for entry in entries:
+        if store.proof(entry) is not None:
+            store.link(entry, arguments.into, symbolic=arguments.symlink)
+
+
+def _staged_now(arguments: argparse.Namespace, to_come: int) -> dict[str, Json]:
     """Fetch what is missing."""
     from skystage.batch import fetch_plan
+    from skystage.plan import Plan
     from skystage.progress import progress
+    from skystage.store import Store
     from skystage.transport import Access
 
-    with progress(sum(asset.size or 0 for asset in missing)) as listen:
+    with progress(to_come) as listen:
         outcome = fetch_plan(
-            plan,
-            store,
+            Plan(arguments.plan),
+            Store(arguments.store),
             Access(),
             batch=arguments.batch,
             keys=arguments.asset,
@@ -264,24 +278,21 @@ def _staged_now(
     }
 
 
-def _staged_before(
-    plan: Plan, store: Store, assets: list[Asset], arguments: argparse.Namespace
-) -> dict[str, Json]:
-    """What is staged, without a request and without loading what could make one; the rest failed."""
-    receipts = {asset.path: store.receipt(asset) for asset in assets}
-    staged = [receipt for receipt in receipts.values() if receipt is not None]
-    failures: dict[str, SkystageError] = {
-        path: Offline(f"{path}: not staged, and --offline forbids to fetch it")
-        for path, receipt in receipts.items()
-        if receipt is None
-    }
-    failures |= plan.lacking(arguments.batch, arguments.asset)
+def _not_staged(missing: list[Entry]) -> dict[str, SkystageError]:
     return {
-        "planned": len(staged) + len(failures),
-        "staged": len(staged),
-        "already": len(staged),
+        entry.path: Offline(f"{entry.path}: not staged, and --offline forbids to fetch it")
+        for entry in missing
+    }
+
+
+def _staged_before(staged: int, size: int, failures: Mapping[str, SkystageError]) -> dict[str, Json]:
+    """What is staged, without a request and without loading what could make one; the rest failed."""
+    return {
+        "planned": staged + len(failures),
+        "staged": staged,
+        "already": staged,
         "failed": _failed(failures),
-        "bytes": sum(receipt.size for receipt in staged),
+        "bytes": size,
         "bytes_moved": 0,
         "requests": 0,
         "seconds": 0.0,
@@ -296,18 +307,19 @@ def _failed(failures: Mapping[str, SkystageError]) -> list[Json]:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from skystage.plan import Plan
+    from skystage.planfile import PlanFile
+    from skystage.staged import Staged
 
-    plan, store = Plan(arguments.plan), _store(arguments, read_only=True)
+    plan, staged = PlanFile(arguments.plan), Staged(arguments.store)
     ok, missing, damaged = 0, [], []
-    for asset in _chosen(plan, arguments):
-        problem = _problem(asset, store, deep=arguments.deep)
+    for entry in plan.entries(arguments.batch, arguments.asset):
+        problem = _problem(entry, staged, deep=arguments.deep)
         if problem is None:
             ok += 1
         elif problem == "missing":
-            missing.append(asset.path)
+            missing.append(entry.path)
         else:
-            damaged.append(f"{asset.path}: {problem}")
+            damaged.append(f"{entry.path}: {problem}")
     if arguments.json:
         _print_json(ok=ok, missing=missing, damaged=damaged)
     else:
@@ -319,10 +331,11 @@ def _verify(arguments: argparse.Namespace) -> int:
     return FAILED if missing or damaged else DONE
 
 
-def _problem(asset: Asset, store: Store, *, deep: bool) -> str | None:
-    receipt, path = store.receipt(asset), store.path(asset)
+def _problem(entry: Entry, staged: Staged, *, deep: bool) -> str | None:
+    receipt = staged.proof(entry)
     if receipt is not None and not deep:
         return None
+    path = staged.path(entry)
     if not path.exists():
         return "missing"
     if not deep:
@@ -330,21 +343,22 @@ def _problem(asset: Asset, store: Store, *, deep: bool) -> str | None:
     from skystage.errors import TransferError
     from skystage.verify import digest_file, prove
 
-    digests = digest_file(path, asset.checksums)
+    digests = digest_file(path, entry.checksums)
     try:
-        prove(asset, path, digests)
+        prove(entry, path, digests)
     except TransferError as error:
-        return error.message.removeprefix(f"{asset.path}: ")
+        return error.message.removeprefix(f"{entry.path}: ")
     if receipt is None:
         return "no receipt"
-    return None if digests["sha256"] == receipt.digests["sha256"] else "not the bytes that were staged"
+    return None if digests["sha256"] == receipt["digests"]["sha256"] else "not the bytes that were staged"
 
 
 def _manifest(arguments: argparse.Namespace) -> int:
     from skystage.manifest import write
     from skystage.plan import Plan
+    from skystage.store import Store
 
-    written = write(Plan(arguments.plan), _store(arguments, read_only=True), arguments.output)
+    written = write(Plan(arguments.plan), Store(arguments.store, read_only=True), arguments.output)
     if arguments.json:
         _print_json(items=written.items, assets=written.assets, missing=written.missing)
     _say(f"{written.items:,} items, {written.assets:,} assets in {arguments.output}")
@@ -357,7 +371,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from skystage.export import FORMATS
     from skystage.plan import Plan
 
-    for line in FORMATS[arguments.format](_chosen(Plan(arguments.plan), arguments)):
+    for line in FORMATS[arguments.format](Plan(arguments.plan).chosen(arguments.batch, arguments.asset)):
         _print(line)
     return DONE
 
@@ -539,16 +553,6 @@ def _which(parser: argparse.ArgumentParser) -> None:
         "--batch", type=_batch, metavar="I/N", help="the I-th of N parts of the plan, I from 1"
     )
     parser.add_argument("--asset", action="append", metavar="KEY", help="only assets of this key; repeatable")
-
-
-def _store(arguments: argparse.Namespace, *, read_only: bool) -> Store:
-    from skystage.store import Store
-
-    return Store(arguments.store, read_only=read_only)
-
-
-def _chosen(plan: Plan, arguments: argparse.Namespace) -> list[Asset]:
-    return plan.chosen(arguments.batch, arguments.asset)
 
 
 def _batch(text: str) -> tuple[int, int]:
