@@ -70,8 +70,10 @@ class Index:
         self._recent: dict[str, list[dict[str, Json]]] = {}
         found = self._found()
         if sum(status.st_size for status in found.values()) > RENEW:
-            self._use_file(found)
-        self.refresh()
+            # Whatever goes wrong there: what is not indexed is read, and a fault of the store shows then.
+            with suppress(OSError):
+                self._use_file(found)
+        self._follow(found)
 
     def __del__(self) -> None:
         if self._open >= 0:
@@ -98,15 +100,18 @@ class Index:
     def refresh(self) -> None:
         """Read what writers have added to their shards."""
         with self._mutex:
-            for name, status in self._found().items():
-                done = self._read.get(name, 0)
-                if status.st_size <= done:
-                    continue
-                with (self._directory / name).open("rb") as file:
-                    for offset, line in _lines(file, done):
-                        self._read[name] = offset + len(line)
-                        if (receipt := _receipt(line)) is not None:
-                            self.add(receipt)
+            self._follow(self._found())
+
+    def _follow(self, found: dict[str, os.stat_result]) -> None:
+        for name, status in found.items():
+            done = self._read.get(name, 0)
+            if status.st_size <= done:
+                continue
+            with (self._directory / name).open("rb") as file:
+                for offset, line in _lines(file, done):
+                    self._read[name] = offset + len(line)
+                    if (receipt := _receipt(line)) is not None:
+                        self.add(receipt)
 
     def _found(self) -> dict[str, os.stat_result]:
         if not self._directory.is_dir():
@@ -128,7 +133,7 @@ class Index:
                     if end or len(block) < length:
                         return line
                     length *= 2
-            except OSError:
+            except (OSError, IndexError):
                 return b""
 
     def _show(self, number: int) -> None:
@@ -159,7 +164,6 @@ class Index:
             self._extend(found)
             with suppress(OSError):
                 self._save(file)
-        self._names = list(self._shards)
         self._read = {name: shard[0] for name, shard in self._shards.items()}
 
     def _load(self, file: Path, found: dict[str, os.stat_result]) -> bool:
@@ -183,7 +187,7 @@ class Index:
         middle = len(body) // 12 * 4
         self._keys.frombytes(body[:middle])
         self._places.frombytes(body[middle:])
-        self._shards = shards
+        self._shards, self._names = shards, list(shards)
         return fresh
 
     def _extend(self, found: Iterable[str]) -> None:
@@ -204,6 +208,7 @@ class Index:
                         pairs.append((_key(receipt["path"]), number << _OFFSET | offset))
             self._shards[name] = (length, stamp, taken.hexdigest())
         pairs.sort()
+        self._names = list(self._shards)
         self._keys = array("I", [key for key, _ in pairs])
         self._places = array("Q", [place for _, place in pairs])
 

@@ -88,7 +88,7 @@ class PlanFile:
 
     def entries(
         self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
-    ) -> list[Entry]:
+    ) -> Iterator[Entry]:
         """What the plan, or one batch of it, wants staged; only assets of these keys; each once.
 
         Raises
@@ -97,7 +97,7 @@ class PlanFile:
             If there is no such batch, if no asset of the whole plan has such a key, or if the plan
             was changed after it was made.
         """
-        return [self._read(_entry, item) for item in self._chosen(batch, keys)]
+        return (self._read(_entry, item) for item in self._chosen(batch, keys))
 
     def lacking(
         self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
