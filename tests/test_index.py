@@ -95,6 +95,7 @@ def test_only_what_was_added_is_indexed_anew(shards, tmp_path, monkeypatch):
     Index(shards)
     monkeypatch.setattr(indices, "RENEW", 100)
     before = cache(tmp_path).read_bytes()
+    reader = cache(tmp_path).open("rb")
     write(shard, line(PATHS[1]))
     some = Index(shards)
     assert cache(tmp_path).read_bytes() == before
@@ -102,6 +103,8 @@ def test_only_what_was_added_is_indexed_anew(shards, tmp_path, monkeypatch):
     write(shard, line(PATHS[2], filler="x" * 500))
     assert Index(shards)._recent == {}
     assert cache(tmp_path).read_bytes() != before
+    with reader:
+        assert reader.read() == before, "it is replaced, not changed"
     assert said(Index(shards)) == truth(shards)
 
 
@@ -213,6 +216,18 @@ def test_a_receipt_that_was_taken_out_by_hand_is_gone_though_the_file_is_as_long
     for content in (text.replace(PATHS[0], PATHS[2]), text.replace(PATHS[0], PATHS[3]) + line(PATHS[4])):
         shard.write_text(content)
         assert said(Index(shards)) == truth(shards)
+
+
+def test_shards_that_only_look_changed_are_hashed_once_and_not_each_time(shards, tmp_path):
+    shard = write(shards / "a.ndjson", line(PATHS[0]))
+    Index(shards)
+    before = cache(tmp_path).read_bytes()
+    os.utime(shard, (0, 0))
+    assert said(Index(shards)) == truth(shards)
+    renewed = cache(tmp_path).read_bytes()
+    assert renewed != before
+    assert said(Index(shards)) == truth(shards)
+    assert cache(tmp_path).read_bytes() == renewed
 
 
 def test_a_shard_that_goes_while_the_index_is_open_answers_no_more(shards):

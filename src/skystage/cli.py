@@ -458,7 +458,7 @@ def _sandbox(arguments: argparse.Namespace) -> int:
 # Arguments
 
 
-_HELP = partial(argparse.HelpFormatter, width=100)
+_HELP = partial(argparse.HelpFormatter, width=80)
 """To ask for the terminal's width, argparse loads shutil with all its compressors."""
 
 

@@ -65,7 +65,7 @@ class Index:
         self._places = array("Q")
         self._shards: dict[str, _Shard] = {}
         self._names: list[str] = []
-        self._open, self._number = -1, -1
+        self._opened: _Opened | None = None
         self._read: dict[str, int] = {}
         self._recent: dict[str, list[dict[str, Json]]] = {}
         found = self._found()
@@ -74,10 +74,6 @@ class Index:
             with suppress(OSError):
                 self._use_file(found)
         self._follow(found)
-
-    def __del__(self) -> None:
-        if self._open >= 0:
-            os.close(self._open)
 
     def find(self, path: str) -> list[dict[str, Json]]:
         """The receipts of the asset at `path` as the shards have them, the last first."""
@@ -122,26 +118,20 @@ class Index:
     def _line(self, place: int) -> bytes:
         """What stands at a place; nothing if its shard has gone."""
         number, offset = place >> _OFFSET, place & ((1 << _OFFSET) - 1)
-        with self._mutex:
-            try:
-                if number != self._number:
-                    self._show(number)
-                length = _LINE
-                while True:
-                    block = os.pread(self._open, length, offset)
-                    line, end, _ = block.partition(b"\n")
-                    if end or len(block) < length:
-                        return line
-                    length *= 2
-            except (OSError, IndexError):
-                return b""
-
-    def _show(self, number: int) -> None:
-        # One at a time: neighbours in a plan were mostly staged by one process.
-        opened = os.open(self._directory / self._names[number], os.O_RDONLY | os.O_CLOEXEC)
-        if self._open >= 0:
-            os.close(self._open)
-        self._open, self._number = opened, number
+        shard, length = self._opened, _LINE
+        try:
+            if shard is None or shard.number != number:
+                # One is kept: neighbours in a plan were mostly staged by one process.
+                path = self._directory / self._names[number]
+                self._opened = shard = _Opened(number, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            while True:
+                block = os.pread(shard.fd, length, offset)
+                line, end, _ = block.partition(b"\n")
+                if end or len(block) < length:
+                    return line
+                length *= 2
+        except (OSError, IndexError):
+            return b""
 
     # ----------------------------------------------------------------------------------------------
     # The file
@@ -230,6 +220,17 @@ class Index:
             except BaseException:
                 os.unlink(part.name)  # noqa: PTH108 - the same
                 raise
+
+
+class _Opened:
+    """A shard that stays open while a thread reads it, whatever the others open meanwhile."""
+
+    def __init__(self, number: int, fd: int) -> None:
+        self.number = number
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
 
 
 def _key(path: str) -> int:
