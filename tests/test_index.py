@@ -260,7 +260,16 @@ def test_an_index_that_nobody_renewed_for_long_goes(shards, tmp_path):
     assert young.exists()
 
 
-def test_threads_that_ask_for_receipts_of_several_shards_get_their_own(shards):
+@pytest.fixture
+def restless():
+    """Threads take turns after each few instructions."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_threads_that_ask_for_receipts_of_several_shards_get_their_own(shards, restless):
     for number, path in enumerate(PATHS):
         write(shards / f"{number}.ndjson", line(path, number))
     index, wrong = Index(shards), []
