@@ -113,7 +113,7 @@ def test_a_state_survives_its_file_and_fits_into_one_write(tmp_path):
             found.enter(limit)
             found.receive(10**14 + 1, limit)
             found.back_off(math.e)
-            found.broke(path)
+            found.broke(path, "why")
     with Lock(tmp_path / "s") as lock:
         text = lock.read()
     assert len(text) == RECORD

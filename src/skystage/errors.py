@@ -23,6 +23,7 @@
     │   ├── NotReady                       transient: 202, the archive still prepares it
     │   ├── Throttled                      transient: 429, with Retry-After
     │   ├── ServerFault                    transient: 5xx
+    │   ├── Untrusted                      a certificate that this machine does not trust
     │   ├── Interrupted                    transient: the connection broke or stalled
     │   ├── HostDown                       transient: not even asked, because the host does not answer
     │   ├── WrongBody                      a page where data was promised
@@ -183,6 +184,10 @@ class ServerFault(TransferError):
     """5xx."""
 
     transient = True
+
+
+class Untrusted(TransferError):
+    """The host's certificate is not one that this machine trusts."""
 
 
 class Interrupted(TransferError):

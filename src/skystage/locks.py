@@ -66,8 +66,11 @@ class Lock:
         return os.pread(self._fd, RECORD, 0)
 
     def write(self, record: bytes) -> None:
-        """Replace what the file holds, up to `RECORD` bytes, by one write: a kill cannot tear it."""
+        """Replace what the file holds, up to `RECORD` bytes, by one call: a kill cannot tear it."""
         try:
+            if not record:
+                os.ftruncate(self._fd, 0)
+                return
             os.pwrite(self._fd, record.ljust(RECORD), 0)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be written: {error.strerror}", hint=ELSEWHERE) from error

@@ -34,6 +34,8 @@ TRIAL = 30.0
 """Seconds after which one that was let through to try, and is not heard of again, counts as dead."""
 GLANCE = 1.0
 """Seconds after which to ask again while somebody tries."""
+WHY = 200
+"""Characters that are kept of the last failure."""
 MEMORY = 300.0
 """Seconds after which a failure that no other followed says nothing about the host any more."""
 
@@ -61,6 +63,8 @@ class HostState:
     failed: list[int] = field(default_factory=list)
     """Checksums of the paths that failed since the last success."""
     failed_at: float = 0.0
+    why: str = ""
+    """What the last failure was."""
     down_since: float = 0.0
     """When the host was found to be down; 0 if it is not."""
     down_for: float = 0.0
@@ -83,6 +87,11 @@ class HostState:
             later.day, later.spent = today, 0
         return later
 
+    @property
+    def quiet(self) -> bool:
+        """Whether there is nothing that anybody else would have to know."""
+        return self == HostState(now=self.now, day=self.day)
+
     def closed(self, host: str, limit: HostLimit) -> float:
         """Seconds for which the host is to be left alone; 0 if a request may go out.
 
@@ -97,7 +106,7 @@ class HostState:
             lasting, left = self.now - self.down_since, self.try_at - self.now
             when = "is being tried now" if self.trying else f"is tried again in {left:.0f} s"
             raise HostDown(
-                f"{host}: does not answer for {lasting:.0f} s, {when}",
+                f"{host}: does not answer for {lasting:.0f} s, {when}; the last word: {self.why}",
                 hint="if it lasts: see the archive's status page, and your own network",
                 retry_after=min(left, GLANCE) if self.trying else left,
                 lasting=lasting,
@@ -137,12 +146,12 @@ class HostState:
 
     def worked(self) -> None:
         """Forget all failures: the host answers."""
-        self.failed, self.failed_at = [], 0.0
+        self.failed, self.failed_at, self.why = [], 0.0, ""
         self.down_since, self.down_for, self.try_at, self.trying = 0.0, 0.0, 0.0, False
 
-    def broke(self, path: str) -> None:
+    def broke(self, path: str, why: str) -> None:
         """Count a failure; one path alone never makes a host count as down."""
-        self.failed_at = self.now
+        self.failed_at, self.why = self.now, why[:WHY]
         if not self.down_since:
             if (known := zlib.crc32(path.encode())) not in self.failed:
                 self.failed = [*self.failed, known]
@@ -176,4 +185,5 @@ def shared(path: Path, limit: HostLimit) -> Iterator[HostState]:
         before = replace(state)
         yield state
         if state != before:
-            lock.write(json.dumps({name: getattr(state, name) for name in _KINDS}).encode())
+            known = {} if state.quiet else {name: getattr(state, name) for name in _KINDS}
+            lock.write(json.dumps(known).encode() if known else b"")

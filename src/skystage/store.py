@@ -193,7 +193,7 @@ class Store(Staged):
             try:
                 item.final.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(item.whole, item.final)  # noqa: PTH105 - the tests count these calls
-                item.part.discard()
+                item.part.published(item.whole)
                 receipts.append(item.receipt(item.final.stat()))
                 item.result = receipts[-1]
             except OSError as error:

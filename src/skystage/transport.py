@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
-from functools import cache
+from functools import cache, lru_cache
 from http.cookiejar import CookieJar
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
@@ -34,17 +34,18 @@ from skystage.errors import (
     ShortBody,
     TermsNotAccepted,
     TransferError,
+    Untrusted,
     WrongBody,
 )
 from skystage.limits import Limits, Slot
 from skystage.members import Directories
 from skystage.model import Source
+from skystage.parts import BLOCK
 from skystage.resume import Head, failure, retry_after
 from skystage.retry import patiently
 
 USER_AGENT = f"skystage/{__version__}"
 
-BLOCK = 256 * 1024
 HOPS = 10
 """Redirects to follow; log-in chains take up to five."""
 TIMEOUT = urllib3.Timeout(connect=20, read=60)
@@ -76,6 +77,7 @@ def _tls(bundle: str | None) -> ssl.SSLContext:
     return context
 
 
+@lru_cache(maxsize=1024)
 def address(url: str) -> tuple[str, str]:
     """Scheme and host of an address, read as the connection will read it.
 
@@ -311,7 +313,7 @@ class Access:
             )
             return auth.Answer(_head(answer, excerpt=""), answer.data)
         except urllib3.exceptions.HTTPError as error:
-            raise Interrupted(f"{address(url)[1]}: cannot be reached: {_cause(error)}") from error
+            raise _unreachable(address(url)[1], error) from error
         finally:
             manager.clear()
 
@@ -370,6 +372,10 @@ class _Slots:
             if status == 401 and self._scheme and refused and not renewed and self._scheme.renew(refused):
                 renewed, url = True, start
                 continue
+            if status == 403 and "Signature=" in url and not renewed:
+                # A signed address that has expired: whoever signed it signs another one.
+                renewed, url = True, start
+                continue
             head = _head(response, excerpt="" if status < 400 else _excerpt(response.read(2048)))
             if status == 429 or (status == 503 and "retry-after" in said):
                 self._access.limits.back_off(self.account, host, retry_after(head) or BACK_OFF)
@@ -419,26 +425,28 @@ class _Slots:
         slot = self._held[host]
         if slot.connection is None:
             slot.connection = connection(url)
-        jar = self._access.cookies
-        asked = urllib.request.Request(url, headers=dict(headers))
-        jar.add_cookie_header(asked)
-        sent = {**headers, **dict(asked.unredirected_hdrs)}
+        jar, asked = self._access.cookies, None
+        if len(jar):
+            asked = urllib.request.Request(url)
+            jar.add_cookie_header(asked)
+            headers = {**headers, **dict(asked.unredirected_hdrs)}
         self._access.count()
         try:
             response = slot.connection.request(
                 "GET",
                 url,
-                headers=sent,
+                headers=headers,
                 redirect=False,
                 retries=False,
                 preload_content=False,
                 timeout=TIMEOUT,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            unreachable = Interrupted(f"{host}: cannot be reached: {_cause(error)}")
+            unreachable = _unreachable(host, error)
             self.failed(host, unreachable)
             raise unreachable from error
-        jar.extract_cookies(_CookieView(response), asked)  # type: ignore[arg-type]
+        if "set-cookie" in response.headers:
+            jar.extract_cookies(_CookieView(response), asked or urllib.request.Request(url))  # type: ignore[arg-type]
         self._response = response
         self._access.reading(response)
         return response
@@ -500,9 +508,24 @@ def _refuse_terms(url: str, name: str) -> None:
         )
 
 
-def _cause(error: Exception) -> str:
-    """The innermost reason, in one line and without addresses of objects."""
+def _unreachable(host: str, error: Exception) -> TransferError:
+    cause = _innermost(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Untrusted(
+            f"{host}: its certificate is not trusted: {cause.verify_message}",
+            hint="behind a proxy with an authority of its own? name its bundle in REQUESTS_CA_BUNDLE",
+        )
+    return Interrupted(f"{host}: cannot be reached: {_cause(error)}")
+
+
+def _innermost(error: Exception) -> Exception:
     while error.__context__ is not None and isinstance(error.__context__, Exception):
         error = error.__context__
+    return error
+
+
+def _cause(error: Exception) -> str:
+    """The innermost reason, in one line and without addresses of objects."""
+    error = _innermost(error)
     text = str(error).splitlines()[0] if str(error) else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
