@@ -34,7 +34,7 @@ def right(asset, path: Path) -> bool:
 
 
 def test_death_before_and_after_every_call_that_changes_a_file(box, slcs, access, tmp_path):
-    found = orbits.find(slcs[:2], True, access).granules
+    found = list(orbits.find(slcs[:2], True, access).granules)
     made = frozen(tmp_path / "plan.ndjson", found)
     ended = subprocess.run(
         [sys.executable, str(DYING), str(made.path), str(tmp_path / "work")],
