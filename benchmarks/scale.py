@@ -124,7 +124,7 @@ def deduplicated(count: int, root: Path) -> Callable[[], object]:
     return lambda: planned(root / "plan", found())
 
 
-def staged(count: int, root: Path) -> tuple[str, str]:
+def staged(count: int, root: Path) -> None:
     """A plan, and a store with everything in it."""
     from skystage.model import Receipt
     from skystage.store import Store
@@ -149,7 +149,6 @@ def staged(count: int, root: Path) -> tuple[str, str]:
             )
 
     store.record(receipts())
-    return str(made.path), str(store.root)
 
 
 def command(*words: str) -> Callable[[int, Path], Callable[[], object]]:
@@ -158,12 +157,13 @@ def command(*words: str) -> Callable[[int, Path], Callable[[], object]]:
     def prepare(count: int, root: Path) -> Callable[[], object]:
         from skystage import cli
 
-        made, store = root / "plan", root / "store"
-        if not made.exists():
+        ready = root / "staged"
+        if not ready.exists():
             # In a process of its own: what the making needs must not count, nor be there to be used.
-            again = [sys.executable, __file__, "--prepare", str(root), "--granules", str(count)]
+            ready.mkdir()
+            again = [sys.executable, __file__, "--prepare", str(ready), "--granules", str(count)]
             subprocess.run(again, check=True)  # noqa: S603
-        names = {"PLAN": made, "STORE": store, "OUT": root / "items.json"}
+        names = {"PLAN": ready / "plan", "STORE": ready / "store", "OUT": root / "items.json"}
         arguments = [str(names.get(word, word)) for word in words]
 
         def run() -> None:
@@ -211,10 +211,10 @@ def memory(field: str) -> float:
 def measured(case: str, count: int, folder: Path) -> dict[str, float]:
     """Seconds, CPU seconds and megabytes of one case, in this process."""
     prepare = searched if case == "asf_search" else CASES[case]
-    for name in ("warm", "work"):
-        (folder / name).mkdir(exist_ok=True)
-    prepare(10, folder / "warm")()
-    work = prepare(count, folder / "work")
+    for number in (10, count):
+        (folder / str(number)).mkdir(exist_ok=True)
+    prepare(10, folder / "10")()
+    work = prepare(count, folder / str(count))
     before, begun, spent = memory("VmRSS"), time.perf_counter(), time.process_time()
     work()
     return {
@@ -266,10 +266,10 @@ def main() -> None:
         case, folder = arguments.one
         print(json.dumps(measured(case, arguments.granules[0], Path(folder))))
         return
-    rows = []
-    for case in arguments.cases:
-        for count in arguments.granules:
-            with tempfile.TemporaryDirectory() as folder:
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in arguments.cases:
+            for count in arguments.granules:
                 rows.append(show(in_its_own_process(case, count, Path(folder), dict(os.environ)), rows))
     if arguments.search:
         from skystage.sandbox import Sandbox

@@ -430,7 +430,7 @@ def _session(access: Access, search: Search) -> Any:
                 except requests.RequestException as error:
                     reason = f"{type(error).__name__}"
                     raise CatalogueUnavailable(f"asf: CMR cannot be reached: {reason}") from error
-                said = _refuse_failure(response)
+                said = _without_state_vectors(_refuse_failure(response))
                 # asf_search parses it twice more: once is enough.
                 response.json = lambda **_: said  # type: ignore[method-assign]
                 return response
@@ -470,6 +470,14 @@ def _refuse_failure(response: Any) -> Json:
         raise SearchError(f"asf: CMR refused the query ({head.status}): {errors}")
     if head.headers.get("cmr-time-out", "").lower() == "true":
         raise CatalogueUnavailable("asf: CMR ran out of time and sent only a part", hint="narrow the query")
+    return said
+
+
+def _without_state_vectors(said: Json) -> Json:
+    """Records without what baselines are computed from: reading it is half of asf_search's time."""
+    for item in said.get("items", ()):
+        known = item["umm"].get("AdditionalAttributes", ())
+        item["umm"]["AdditionalAttributes"] = [one for one in known if not one["Name"].startswith("SV_")]
     return said
 
 
