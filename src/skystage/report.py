@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from skystage.model import Granule, Json
@@ -74,7 +74,6 @@ class _Members:
         self._order: list[tuple[bool, datetime | None, str]] = []
         self._first: tuple[bool, datetime | None, str] | None = None
         self._properties: Mapping[str, Json] = {}
-        self._days: set[date] = set()
         self._platforms: set[str] = set()
         self._once = Once()
         self._bytes = 0
@@ -84,13 +83,11 @@ class _Members:
         self._order.append(place)
         if self._first is None or place < self._first:
             self._first, self._properties = place, granule.properties
-        if granule.start is not None:
-            self._days.add(granule.start.date())
         self._platforms.add(str(granule.properties.get("platform") or UNKNOWN))
         self._bytes += sum(asset.size or 0 for asset in granule.assets if self._once.first(asset))
 
     def stack(self, key: str) -> Stack:
-        days = sorted(self._days)
+        days = sorted({start.date() for _, start, _ in self._order if start is not None})
         gaps = [after - before for before, after in pairwise(days)]
         first = self._properties
         return Stack(
