@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from skystage import archives, planning
 from skystage.archives import Changed, Companions, Search
-from skystage.errors import QueryError
+from skystage.errors import QueryError, SkystageError
 from skystage.model import Asset, Companion, Granule, Query
+from skystage.spool import Spool
 
 
 class Toy:
@@ -280,6 +281,13 @@ def test_what_passes_through_the_spool_is_what_the_rules_say_over_lists(
         archive.holdings = shuffler.sample(list(once.values()), len(once))
         again = planning.build(Query(archive="toy", **asked), folder / "again", None)
     assert list(made.granules()) == list(again.granules())
+
+
+def test_a_full_temporary_directory_is_one_line_that_says_what_to_do():
+    with pytest.raises(SkystageError, match="database or disk is full.*TMPDIR"), Spool() as spool:
+        spool._database.execute("PRAGMA max_page_count = 8")
+        for number in range(100):
+            spool.add(granule(str(number), text="x" * 10_000))
 
 
 def test_the_first_of_the_same_granule_counts(build):

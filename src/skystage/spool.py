@@ -15,6 +15,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple, Self
 
+from skystage.errors import SkystageError
 from skystage.model import Dropped, Granule, canonical
 
 _TABLES = """
@@ -45,6 +46,11 @@ class Spool:
     """A temporary collection of granules, kept or dropped with a reason; gone when it is closed.
 
     Iterate over it, as often as needed, for the granules that are kept, in a plan's order.
+
+    Raises
+    ------
+    SkystageError
+        When it is closed, if there was no room for it.
     """
 
     def __init__(self) -> None:
@@ -56,8 +62,13 @@ class Spool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._database.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise SkystageError(
+                f"the temporary directory cannot hold the granules: {error}",
+                hint="choose another with TMPDIR: it needs some kilobytes for each",
+            ) from error
 
     def add(
         self,
