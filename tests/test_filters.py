@@ -290,6 +290,12 @@ def test_coverage_by_date_unites_the_frames_of_one_pass(
     assert kept(granules, AREA, **asked) == (["g1", "g2"] if same else [])
 
 
+def test_frames_of_one_pass_need_not_come_one_after_the_other() -> None:
+    frames = [(1, LEFT, 7), (2, LEFT, 8), (3, RIGHT, 7), (4, LEFT, 9), (5, RIGHT, 9)]
+    granules = [granule(n, geometry=part, orbit=orbit) for n, part, orbit in frames]
+    assert kept(granules, AREA, min_coverage=0.9, coverage_by="date") == ["g1", "g3", "g4", "g5"]
+
+
 def test_coverage_without_an_area_is_an_error() -> None:
     with pytest.raises(QueryError, match=r"filter.min_coverage: the query has no area"):
         kept([granule()], min_coverage=0.5)
@@ -319,6 +325,13 @@ def test_counts_are_per_stack_and_min_count_comes_before_picking(
 ) -> None:
     assert kept(two_stacks(), **asked) == expected
     assert set(reasons(two_stacks(), **asked)) <= set(asked)
+
+
+def test_time_decides_what_is_picked_and_names_only_between_equals() -> None:
+    granules = [granule(1, day=9), granule(2, day=5), granule(3, day=5), granule(4, day=1)]
+    assert kept(granules, latest=1) == ["g1"]
+    assert kept(granules, latest=2) == ["g1", "g3"]
+    assert kept(granules, earliest=2) == ["g2", "g4"]
 
 
 def test_picking_follows_the_other_criteria() -> None:
@@ -358,6 +371,11 @@ def test_of_several_processings_of_one_sensing_the_newest_is_kept() -> None:
     old, new = granule(1, sensing="a", processed="2020"), granule(2, sensing="a", processed="2023")
     for order in ([old, new, granule(3)], [new, granule(3), old]):
         assert once(order) == (["g2", "g3"], [Dropped(id="g1", reason="superseded")])
+
+
+def test_the_newest_processing_is_kept_whatever_its_name() -> None:
+    old, new = granule(2, sensing="a", processed="2020"), granule(1, sensing="a", processed="2023")
+    assert once([old, new])[0] == once([new, old])[0] == ["g1"]
 
 
 def test_between_equals_the_name_decides() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -282,6 +283,34 @@ def test_what_passes_through_the_spool_is_what_the_rules_say_over_lists(
         archive.holdings = shuffler.sample(list(once.values()), len(once))
         again = planning.build(Query(archive="toy", **asked), folder / "again", None)
     assert list(made.granules()) == list(again.granules())
+
+
+class Said(dict):
+    """Properties of which one can ask whether anybody still holds them."""
+
+
+def test_granules_go_by_one_at_a_time(monkeypatch, tmp_path):
+    watched: list[weakref.ref] = []
+    held: list[int] = []
+
+    def watch(one: Granule) -> Granule:
+        said = Said(one.properties)
+        watched.append(weakref.ref(said))
+        held.append(sum(ref() is not None for ref in watched))
+        return replace(one, properties=said, stack="a")
+
+    found = Toy()
+    found.search = lambda query, access: Search(watch(granule(f"{n}_1", path=1)) for n in range(100))
+    monkeypatch.setattr(archives, "get", lambda name: found)
+    monkeypatch.setattr(
+        archives,
+        "find_companions",
+        lambda name: lambda granules, options, access: Companions(Changed(granules, watch)),
+    )
+    asked = Query(archive="toy", filter={"path": 1, "min_count": 90}, companions={"tiles": True})
+    planning.build(asked, tmp_path / "plan", None)
+    assert len(held) == 200  # each as it was found, and as its companions were joined
+    assert max(held) <= 3
 
 
 def test_a_full_temporary_directory_is_one_line_that_says_what_to_do():
