@@ -105,7 +105,8 @@ class Filter:
         if "min_count" in self._asked:
             few: list[int] = []
             for stack in spool.stacks():
-                few += [card.number for card in stack if len(stack) < self._asked["min_count"]]
+                if len(stack) < self._asked["min_count"]:
+                    few += [card.number for card in stack]
             spool.drop(few, "min_count")
         for name in PICKS:
             if name in self._asked:
@@ -116,7 +117,7 @@ def dedupe(spool: Spool) -> None:
     """Of several processings of one sensing keep the newest; the rest is dropped as ``superseded``."""
     older: list[int] = []
     for cards in spool.sensings():
-        older += [card.number for card in cards if card.rank != cards[-1].rank]
+        older += [card.number for card in cards[:-1]]
     spool.drop(older, "superseded")
 
 
@@ -335,8 +336,8 @@ def _pick(spool: Spool, name: str, count: int) -> None:
     untimed: list[int] = []
     others: list[int] = []
     for stack in spool.stacks():
-        timed = [card.number for card in stack if card.rank[0] is not None]
-        untimed += [card.number for card in stack if card.rank[0] is None]
+        timed = [card.number for card in stack if card.rank is not None]
+        untimed += [card.number for card in stack if card.rank is None]
         others += timed[:-count] if name == "latest" else timed[count:]
     spool.drop(untimed, f"unknown {name}")
     spool.drop(others, name)

@@ -38,8 +38,8 @@ class Card(NamedTuple):
 
     number: int
     """Its place in the spool."""
-    rank: tuple[str | int | None, ...]
-    """What its group is in order of."""
+    rank: str | int | None
+    """What its group is in order of; between equals the names decide, and not the order of the search."""
 
 
 class Spool:
@@ -131,20 +131,17 @@ class Spool:
             yield json.loads(keys)
 
     def sensings(self) -> Iterator[list[Card]]:
-        """The processings of each sensing, kept or not, the newest last.
-
-        The names decide between equals, so that the order of the search does not.
-        """
+        """The processings of each sensing, kept or not, the newest last."""
         return self._groups(
-            "SELECT sensing, number, processed, native_id, collection FROM card WHERE sensing IS NOT NULL"
-            " ORDER BY sensing, processed, native_id, collection"
+            "SELECT sensing, number, processed FROM card WHERE sensing IS NOT NULL"
+            " ORDER BY sensing, processed, native_id, collection, id"
         )
 
     def stacks(self) -> Iterator[list[Card]]:
         """What is kept of each stack, in order of time; those of unknown time (None) come first."""
         return self._groups(
-            "SELECT stack, number, start, native_id, collection FROM card WHERE reason IS NULL"
-            " ORDER BY stack, start, native_id, collection"
+            "SELECT stack, number, start FROM card WHERE reason IS NULL"
+            " ORDER BY stack, start, native_id, collection, id"
         )
 
     def swaths(self) -> Iterator[list[tuple[int, Granule]]]:
@@ -158,4 +155,4 @@ class Spool:
 
     def _groups(self, select: str) -> Iterator[list[Card]]:
         for _, members in groupby(self._database.execute(select), key=itemgetter(0)):
-            yield [Card(number, tuple(rank)) for _, number, *rank in members]
+            yield [Card(number, rank) for _, number, rank in members]
