@@ -24,9 +24,9 @@ ORBITS = "s1-orbits.s3.amazonaws.com"
 
 
 def frozen(path: Path, granules, **query) -> Plan:
-    return plan.write(
-        path, query=Query(archive="asf"), granules=granules, hits=len(granules), received=len(granules)
-    )
+    ordered = sorted(granules, key=lambda one: (one.collection, one.id))
+    count = len(ordered)
+    return plan.write(path, query=Query(archive="asf"), granules=ordered, hits=count, received=count)
 
 
 def right(asset, path: Path) -> bool:
@@ -34,7 +34,7 @@ def right(asset, path: Path) -> bool:
 
 
 def test_death_before_and_after_every_call_that_changes_a_file(box, slcs, access, tmp_path):
-    found = list(orbits.find(slcs[:2], True, access).granules)
+    found = orbits.find(slcs[:2], True, access).granules
     made = frozen(tmp_path / "plan.ndjson", found)
     ended = subprocess.run(
         [sys.executable, str(DYING), str(made.path), str(tmp_path / "work")],
