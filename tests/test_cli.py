@@ -192,6 +192,23 @@ def test_a_search_lists_granules_as_table_json_and_geojson(box, run, ask, tmp_pa
     assert len((tmp_path / "granules.ndjson").read_text().splitlines()) == 15
 
 
+@pytest.mark.parametrize("form", [[], ["--json"], ["--geojson"]])
+def test_a_search_that_fails_half_way_says_nothing_that_could_be_taken_for_an_answer(
+    box, run, ask, tmp_path, form
+):
+    box.set_faults([{"match": {"host": "cmr.earthdata.nasa.gov"}, "headers": {"CMR-Hits": "99"}}])
+    code, out, err = run("search", ask(), "-o", tmp_path / "granules.ndjson", *form)
+    assert (code, out) == (1, "")
+    assert "counted 99" in err
+    assert not (tmp_path / "granules.ndjson").exists()
+
+
+def test_an_empty_search_is_still_one_json_object(box, run, ask):
+    empty = ask(relative_orbit=175)
+    assert json.loads(run("search", empty, "--json")[1])["granules"] == []
+    assert json.loads(run("search", empty, "--geojson")[1])["features"] == []
+
+
 def test_a_query_is_read_from_standard_input(box, run, tmp_path, monkeypatch):
     import io
 

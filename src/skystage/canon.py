@@ -9,6 +9,10 @@ Json: TypeAlias = Any
 """A value that JSON can say: objects, arrays, text, numbers, true, false, null."""
 
 
+# Made once: `json.dumps` would make it anew for each line of a plan.
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical(value: Json) -> str:
     """Sorted keys, no spaces: equal values are equal texts."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encoder.encode(value)

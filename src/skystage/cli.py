@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO
@@ -20,7 +20,7 @@ from skystage.errors import Offline, QueryError, SkystageError
 
 if TYPE_CHECKING:
     from skystage.canon import Json
-    from skystage.model import Query
+    from skystage.model import Granule, Query
     from skystage.planfile import Entry, PlanFile
     from skystage.report import Stack
     from skystage.staged import Staged
@@ -87,37 +87,47 @@ def _query(path: str) -> Query:
 
 
 def _search(arguments: argparse.Namespace) -> int:
+    import shutil
+    import tempfile
+
     from skystage import archives
-    from skystage.model import canonical
+    from skystage.model import Granule, canonical
     from skystage.transport import Access
 
     asked = _query(arguments.query)
     found = archives.get(asked.archive).search(asked, Access())
-    granules = list(found)
-    if arguments.output is not None:
-        lines = "".join(f"{canonical(granule.to_json())}\n" for granule in granules)
-        arguments.output.write_text(lines, encoding="utf-8")
-    if arguments.geojson:
-        features = [
-            {
-                "type": "Feature",
-                "id": granule.id,
-                "geometry": granule.geometry,
-                "properties": {**granule.properties, "stack": granule.stack},
-            }
-            for granule in granules
-        ]
-        _print(json.dumps({"type": "FeatureCollection", "features": features}))
-    elif arguments.json:
-        counts = {"hits": found.hits, "received": found.received, "truncated": found.truncated}
-        _print(json.dumps({**counts, "granules": [granule.to_json() for granule in granules]}))
-    elif arguments.output is None:
-        for granule in granules:
-            size = sum(asset.size or 0 for asset in granule.assets)
-            when = "" if granule.start is None else f"{granule.start:%Y-%m-%d %H:%M:%S}"
-            _print(f"{granule.id}  {when}  {granule.stack}  {_bytes(size)}")
-    _say(f"{len(granules):,} granules of {found.hits:,}{', truncated' if found.truncated else ''}")
-    return DONE if granules or arguments.allow_empty else NOTHING
+    count = 0
+    # On disk until the search has proved complete: half of an answer is none.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as lines:
+        for count, granule in enumerate(found, 1):  # noqa: B007
+            lines.write(f"{canonical(granule.to_json())}\n")
+        if arguments.output is not None:
+            lines.seek(0)
+            with arguments.output.open("w", encoding="utf-8", newline="\n") as file:
+                shutil.copyfileobj(lines, file)
+        lines.seek(0)
+        granules = (Granule.from_json(json.loads(line)) for line in lines)
+        if arguments.geojson:
+            _print_array({"type": "FeatureCollection"}, "features", map(_feature, granules))
+        elif arguments.json:
+            counts = {"hits": found.hits, "received": found.received, "truncated": found.truncated}
+            _print_array(counts, "granules", (granule.to_json() for granule in granules))
+        elif arguments.output is None:
+            for granule in granules:
+                size = sum(asset.size or 0 for asset in granule.assets)
+                when = "" if granule.start is None else f"{granule.start:%Y-%m-%d %H:%M:%S}"
+                _print(f"{granule.id}  {when}  {granule.stack}  {_bytes(size)}")
+    _say(f"{count:,} granules of {found.hits:,}{', truncated' if found.truncated else ''}")
+    return DONE if count or arguments.allow_empty else NOTHING
+
+
+def _feature(granule: Granule) -> dict[str, Json]:
+    return {
+        "type": "Feature",
+        "id": granule.id,
+        "geometry": granule.geometry,
+        "properties": {**granule.properties, "stack": granule.stack},
+    }
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -637,6 +647,14 @@ def _print(text: str) -> None:
 
 def _print_json(**values: Any) -> None:
     _print(json.dumps(values))
+
+
+def _print_array(values: Mapping[str, Json], name: str, items: Iterable[Json]) -> None:
+    """One JSON object whose last member is an array: that may be longer than memory holds."""
+    _write(sys.stdout, f"{json.dumps(values)[:-1]}, {json.dumps(name)}: [")
+    for number, item in enumerate(items):
+        _write(sys.stdout, f"{', ' if number else ''}{json.dumps(item)}")
+    _print("]}")
 
 
 def _say(*lines: str) -> None:

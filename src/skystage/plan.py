@@ -8,15 +8,17 @@ stream, and a batch is cut out by byte range without reading the rest. The forma
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, Self, TypeVar
 
 from skystage.model import (
     Asset,
@@ -32,6 +34,7 @@ from skystage.model import (
 )
 from skystage.planfile import FORMAT, PlanFile
 
+T = TypeVar("T")
 CLIENTS = ("asf_search", "requests", "shapely", "pyproj")
 """Packages whose version can change what a search finds: noted in the header."""
 
@@ -221,18 +224,24 @@ def write(
 ) -> Plan:
     """Write a plan: the body to a spool, then the header with its totals, then both in place.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. Nothing is held in memory: granules come in order of archive,
+    collection and id, and the dropped in order of id and reason.
+
+    Raises
+    ------
+    ValueError
+        If they come in another order.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path.parent) as spool:
         counts = _Counts()
-        for granule in sorted(granules, key=lambda one: (one.archive, one.collection, one.id)):
+        for granule in _in_order(granules, _place):
             spool.write(_line(counts.granule(granule)))
         for companion in sorted(companions, key=lambda one: one.id):
             spool.write(_line(counts.companion(companion)))
         span = spool.tell()
-        for item in sorted(dropped, key=lambda one: (one.id, one.reason)):
+        for item in _in_order(dropped, lambda one: (one.id, one.reason)):
             spool.write(_line(counts.drop(item)))
         header = Header(
             query=query.to_json(),
@@ -260,12 +269,45 @@ def write(
     return Plan(path)
 
 
+def _place(granule: Granule) -> tuple[str, ...]:
+    """What the granules of a plan are in order of."""
+    return granule.archive, granule.collection, granule.id
+
+
+def _in_order(items: Iterable[T], place: Callable[[T], tuple[str, ...]]) -> Iterator[T]:
+    """The items as they come: were their order anybody's choice, equal plans would differ."""
+    last: tuple[str, ...] = ()
+    for item in items:
+        if place(item) < last:
+            raise ValueError(f"{place(item)} comes behind {last}")
+        last = place(item)
+        yield item
+
+
+class Once:
+    """Which assets have gone by: a digest of each path, which takes a quarter of the path's memory."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def first(self, asset: Asset) -> bool:
+        """Whether it had not gone by before."""
+        digest = hashlib.blake2b(asset.path.encode(), digest_size=16).digest()
+        if digest in self._seen:
+            return False
+        self._seen.add(digest)
+        return True
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+
 class _Counts:
     """Totals, counted while the lines go by."""
 
     def __init__(self) -> None:
         self._granules = self._unresolved = self._bytes = self._unsized = 0
-        self._paths: set[str] = set()
+        self._once = Once()
         self._dropped: Counter[str] = Counter()
 
     def granule(self, granule: Granule) -> dict[str, Json]:
@@ -285,7 +327,7 @@ class _Counts:
     def totals(self) -> Totals:
         return Totals(
             granules=self._granules,
-            assets=len(self._paths),
+            assets=len(self._once),
             bytes=self._bytes,
             unsized=self._unsized,
             unresolved=self._unresolved,
@@ -294,8 +336,7 @@ class _Counts:
 
     def _assets(self, assets: Iterable[Asset]) -> None:
         for asset in assets:
-            if asset.path not in self._paths:
-                self._paths.add(asset.path)
+            if self._once.first(asset):
                 self._bytes += asset.size or 0
                 self._unsized += asset.size is None
 
@@ -332,31 +373,37 @@ class Difference:
 
 
 def diff(old: Plan, new: Plan) -> Difference:
-    """Compare two plans: by id, by the bytes expected, and by stack and sensing time."""
-    before, after = _identities(old), _identities(new)
-    gone = {key: before[key] for key in before.keys() - after.keys()}
-    come = {key: after[key] for key in after.keys() - before.keys()}
-    changed = {key for key in before.keys() & after.keys() if before[key].bytes != after[key].bytes}
-    again = {one.sensing for one in gone.values()} & {one.sensing for one in come.values()} - {None}
-    renamed = {key for key, one in come.items() if one.sensing in again}
+    """Compare two plans: by id, by the bytes expected, and by stack and sensing time.
+
+    Both are read once, side by side; only what differs is held in memory.
+    """
+    gone: list[tuple[str, Json]] = []
+    come: list[tuple[str, Json]] = []
+    reprocessed: list[str] = []
+    both = heapq.merge(
+        ((granule, False) for granule in old.granules()),
+        ((granule, True) for granule in new.granules()),
+        key=lambda one: _place(one[0]),
+    )
+    for _, same in groupby(both, key=lambda one: _place(one[0])):
+        (first, is_new), *others = same
+        if not others:
+            (come if is_new else gone).append((first.id, _sensing(first)))
+        elif _expected(first) != _expected(others[0][0]):
+            reprocessed.append(first.id)
+    again = {sensing for _, sensing in gone} & {sensing for _, sensing in come} - {None}
     return Difference(
-        new=sorted(key[1] for key in come.keys() - renamed),
-        gone=sorted(key[1] for key, one in gone.items() if one.sensing not in again),
-        reprocessed=sorted(key[1] for key in changed | renamed),
+        new=sorted(name for name, sensing in come if sensing not in again),
+        gone=sorted(name for name, sensing in gone if sensing not in again),
+        reprocessed=sorted(reprocessed + [name for name, sensing in come if sensing in again]),
     )
 
 
-class _Identity(NamedTuple):
-    sensing: Json
+def _sensing(granule: Granule) -> Json:
     """What two processings of one sensing share; None where the plan does not tell."""
-    bytes: Json
+    known = granule.stack and granule.start
+    return (granule.collection, granule.stack, granule.start) if known else None
 
 
-def _identities(plan: Plan) -> dict[tuple[str, str], _Identity]:
-    return {
-        (granule.collection, granule.id): _Identity(
-            (granule.collection, granule.stack, granule.start) if granule.stack and granule.start else None,
-            sorted((asset.key, asset.size, sorted(asset.checksums.items())) for asset in granule.assets),
-        )
-        for granule in plan.granules()
-    }
+def _expected(granule: Granule) -> Json:
+    return sorted((asset.key, asset.size, sorted(asset.checksums.items())) for asset in granule.assets)
