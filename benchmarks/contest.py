@@ -246,7 +246,7 @@ class Result:
 
 def run(case: Case, bench: Bench, rounds: int, peers: Collection[str] = ()) -> Result:
     """Let the contestants of a case do their job in turn; only `peers` and skystage where any are named."""
-    chosen = {"skystage", *peers}
+    chosen = {"skystage", "python", *peers}
     with case.setting(bench) as setting:
         contestants = [one for one in setting.contestants if not peers or one.peer in chosen]
         found: list[dict[str, Sample]] = []

@@ -38,16 +38,24 @@ COLUMNS: Sequence[tuple[str, Figure, str]] = (
     ("wall s", lambda one: one.wall, ".2f"),
     ("CPU s", lambda one: one.cpu, ".2f"),
     ("start CPU s", lambda one: one.start.cpu if one.start else 0.0, ".2f"),
-    ("CPU s/GB", lambda one: one.net_cpu / one.bytes * 1e9 if one.bytes >= 10**7 else 0.0, ".2f"),
-    ("CPU ms/file", lambda one: one.net_cpu / one.files * 1e3 if one.files >= 100 else 0.0, ".3f"),
-    ("MB/s", lambda one: one.speed / 1e6 if one.bytes >= 10**7 else 0.0, ".1f"),
-    ("files/s", lambda one: one.rate if one.files >= 10 else 0.0, ".0f"),
+    ("CPU s/GB", lambda one: one.net_cpu / one.bytes * 1e9 if _large(one) else 0.0, ".2f"),
+    ("MB/s", lambda one: one.speed / 1e6 if _large(one) else 0.0, ".1f"),
+    ("CPU ms/file", lambda one: one.net_cpu / one.files * 1e3 if _many(one) else 0.0, ".3f"),
+    ("files/s", lambda one: one.rate if _many(one) else 0.0, ".1f"),
     ("peak MB", lambda one: one.rss / 1e6, ".0f"),
     ("sent MB", lambda one: one.sent.bytes / 1e6, ".2f"),
     ("requests", lambda one: one.sent.requests, ".0f"),
     ("429s", lambda one: one.sent.throttled, ".0f"),
 )
-"""Heading, figure of one run, format; the last two digits of a figure are noise. 0 is not printed."""
+"""Heading, figure of one run, format. A column whose figures are all 0 is not printed."""
+
+
+def _large(sample: Sample) -> bool:
+    return sample.files > 0 and sample.bytes / sample.files >= 10**6
+
+
+def _many(sample: Sample) -> bool:
+    return sample.files >= 50
 
 
 def versions() -> dict[str, str]:
@@ -142,3 +150,11 @@ def to_json(result: Result) -> dict[str, Any]:
         "rows": rows,
         "goals": goals,
     }
+
+
+def summary(found: Sequence[dict[str, Any]]) -> str:
+    """How many goals of all cases were met."""
+    goals = [goal for case in found for goal in case["goals"] if goal["goal"]]
+    met = sum(goal["met"] is True for goal in goals)
+    missed = sum(goal["met"] is False for goal in goals)
+    return f"{len(goals)} goals: {met} met, {missed} missed, {len(goals) - met - missed} not measured"

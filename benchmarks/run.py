@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -59,13 +60,20 @@ def main() -> None:
             bench = Bench(
                 room=Path(directory), pem=pem, bundle=bundle, quick=arguments.quick, link=arguments.link
             )
-            result = run(cases.CASES[name], bench, rounds, peers)
+            try:
+                result = run(cases.CASES[name], bench, rounds, peers)
+            except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+                # One server that does not start must not cost the other cases.
+                console.print(f"\n{name}: could not be set up: {error}", style="red", markup=False)
+                found.append({"case": name, "error": str(error), "goals": []})
+                continue
         report.show(result, console)
         found.append(report.to_json(result))
         if arguments.json:
             # After each case: a long run that is stopped has not been for nothing.
             whole = {"versions": versions, "quick": arguments.quick, "rounds": rounds, "cases": found}
             arguments.json.write_text(json.dumps(whole, indent=1) + "\n")
+    console.print(f"\n{report.summary(found)}", highlight=False)
 
 
 if __name__ == "__main__":
