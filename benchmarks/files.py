@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from skystage.model import Asset, Granule, Query, Receipt, Source
 from skystage.store import Store
 
 MB = 1_000_000
+AT_ONCE = 10 * MB
 
 
 def make(directory: Path, prefix: str, count: int, size: int) -> dict[str, tuple[int, str]]:
@@ -23,9 +24,14 @@ def make(directory: Path, prefix: str, count: int, size: int) -> dict[str, tuple
     made = {}
     for number in range(count):
         name = f"{prefix}-{number:05}.bin"
-        content = random.Random(f"{name} {size}").randbytes(size)  # noqa: S311 - the same for all runs
-        (directory / name).write_bytes(content)
-        made[name] = (size, hashlib.sha256(content).hexdigest())
+        source = random.Random(f"{name} {size}")  # noqa: S311 - the same for all runs
+        taken = hashlib.sha256()
+        with (directory / name).open("wb") as file:
+            for start in range(0, size, AT_ONCE):
+                block = source.randbytes(min(AT_ONCE, size - start))
+                file.write(block)
+                taken.update(block)
+        made[name] = (size, taken.hexdigest())
     return made
 
 
@@ -65,8 +71,8 @@ def stage(root: Path, base: str, count: int) -> tuple[Path, Path, list[File]]:
     """A plan of `count` small files below the address `base`, and a store in which all are staged."""
     content = b"staged"
     identity = (len(content), hashlib.sha256(content).hexdigest())
-    staged = at(base, {f"S1A_IW_SLC__1SDV_{number:06}.bin": identity for number in range(count)})
-    made = write_plan(root / "plan.ndjson", staged)
+    staged = at(base, {f"S1A_IW_SLC__1SDV_{number:06}.zip": identity for number in range(count)})
+    made = write_plan(root / "plan.ndjson", staged, SAID)
     store = Store(root / "store")
     receipts = []
     for asset in plan.Plan(made).assets():
@@ -88,14 +94,29 @@ def stage(root: Path, base: str, count: int) -> tuple[Path, Path, list[File]]:
     return made, store.root, staged
 
 
-def write_plan(path: Path, files: Sequence[File]) -> Path:
+SAID = {
+    name: "as long as what archives say of it" for name in (f"property{number:02}" for number in range(18))
+}
+"""Properties that make a line of a plan as long as a Sentinel-1 granule's: 1.3 kB."""
+
+
+def write_plan(path: Path, files: Sequence[File], properties: Mapping[str, str] | None = None) -> Path:
     """A plan of these files, each a granule of its own."""
     granules = []
     for file in files:
         name = Path(file.name).stem
         source = Source(href=file.url, auth=file.auth, member=file.member)
         asset = Asset(key="data", path=f"bench/B/{name}/{file.name}", size=file.size, sources=(source,))
-        granules.append(Granule(archive="bench", collection="B", id=name, native_id=name, assets=(asset,)))
+        granules.append(
+            Granule(
+                archive="bench",
+                collection="B",
+                id=name,
+                native_id=name,
+                properties=properties or {},
+                assets=(asset,),
+            )
+        )
     count = len(granules)
     plan.write(path, query=Query(archive="bench"), granules=granules, hits=count, received=count)
     return path

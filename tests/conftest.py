@@ -148,6 +148,6 @@ def staged() -> Callable[..., Receipt]:
                 staged=from_iso("2020-01-01T00:00:00"),
             )
 
-        return store.publish(asset, part, receipt)
+        return store.publish(asset, part.path, part, receipt)
 
     return publish

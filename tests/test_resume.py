@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from skystage import errors
 from skystage.resume import (
     Append,
+    Asked,
     Discard,
     Done,
     Fail,
@@ -38,15 +39,17 @@ def partial(
 
 
 def decided(part: Part, head: Head, *, proved: bool = True) -> object:
-    return decide(part, head, name="x", proved=proved)
+    """The decision on an answer to the question for what the part lacks."""
+    asked = Asked(part.size) if part.size else None
+    return decide(asked, part, head, name="x", proved=proved)
 
 
 def test_a_request_without_a_part_asks_for_the_whole_file_uncompressed():
-    assert request_headers(Part()) == {"Accept-Encoding": "identity"}
+    assert request_headers(None) == {"Accept-Encoding": "identity"}
 
 
 def test_a_request_with_a_part_asks_for_the_rest_if_the_file_is_unchanged():
-    assert request_headers(PART) == {
+    assert request_headers(Asked(400), '"v1"') == {
         "Accept-Encoding": "identity",
         "Range": "bytes=400-",
         "If-Range": '"v1"',
@@ -54,7 +57,25 @@ def test_a_request_with_a_part_asks_for_the_rest_if_the_file_is_unchanged():
 
 
 def test_a_part_without_validator_is_asked_for_without_if_range():
-    assert "If-Range" not in request_headers(Part(size=4))
+    assert "If-Range" not in request_headers(Asked(4))
+
+
+def test_a_piece_is_asked_for_by_its_first_and_last_byte():
+    assert request_headers(Asked(400, 499))["Range"] == "bytes=400-499"
+
+
+def test_a_piece_is_appended_if_it_is_the_one_that_was_asked_for():
+    asked = Asked(400, 499)
+    assert decide(asked, PART, partial(last=499), name="x", proved=True) == Append(1000)
+    for wrong in (partial(last=498), partial(first=399, last=499), partial()):
+        assert isinstance(decide(asked, PART, wrong, name="x", proved=True), Fail)
+
+
+def test_gaps_are_what_lies_between_the_runs_that_are_there():
+    part = Part(size=10, later=((20, 30), (40, 50)))
+    assert part.gaps(60) == [(10, 20), (30, 40), (50, 60)]
+    assert part.held == 30
+    assert Part().gaps(None) == [(0, None)]
 
 
 def test_the_rest_that_was_asked_for_is_appended():
@@ -190,11 +211,18 @@ def test_a_weak_etag_is_no_validator_and_neither_is_the_date_beside_it():
 
 
 def test_a_part_is_continued_from_a_mirror_only_if_a_checksum_proves_the_whole():
-    assert usable(PART, "https://b/x", proved=True)
-    assert not usable(PART, "https://b/x", proved=False)
-    assert usable(PART, "https://a/x", proved=False)
-    assert not usable(Part(size=4, origin="https://a/x"), "https://a/x", proved=False)
-    assert not usable(Part(), "https://a/x", proved=True)
+    assert usable(PART, "https://b/x", None, proved=True)
+    assert not usable(PART, "https://b/x", None, proved=False)
+    assert usable(PART, "https://a/x", None, proved=False)
+    assert not usable(Part(size=4, origin="https://a/x"), "https://a/x", None, proved=False)
+    assert not usable(Part(), "https://a/x", None, proved=True)
+
+
+def test_what_came_of_a_member_is_continued_as_that_member_alone():
+    packed = Part(size=4, member="a/b.xml", origin="https://a/x.zip")
+    assert usable(packed, "https://b/x.zip", "a/b.xml", proved=True)
+    assert not usable(packed, "https://a/x.zip", None, proved=True)
+    assert not usable(packed, "https://a/x.zip", "a/c.xml", proved=True)
 
 
 @given(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skystage import locks
+from skystage import locks, parts
 from skystage import store as stores
 from skystage.errors import PlanError, StoreError
 from skystage.model import Asset, from_iso
@@ -96,7 +96,7 @@ def test_without_a_checksum_a_part_from_before_a_crash_of_the_machine_is_not_con
         os.write(fd, b"byt")
         os.close(fd)
         assert store.part(asset).read().size == 3
-        monkeypatch.setattr(stores, "BOOT", "another")
+        monkeypatch.setattr(parts, "BOOT", "another")
         assert store.part(asset).read().size == (3 if asset is proved else 0)
         monkeypatch.undo()
 

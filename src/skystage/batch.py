@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from skystage import events
+from skystage.crew import Crew
 from skystage.errors import (
     CredentialsMissing,
     FetchFailed,
@@ -30,6 +31,8 @@ from skystage.transport import Access
 
 WATCH = 0.5
 """Seconds between two looks at what is under way."""
+WORTH_HELP = 16 << 20
+"""Bytes of an asset from which a second connection is considered."""
 RESERVE = 64 << 20
 """Bytes of disk that are left free."""
 
@@ -159,9 +162,11 @@ def fetch_all(
     check_credentials(missing, access)
     check_disk(missing, store)
 
+    crew = Crew(jobs)
+
     def one(asset: Asset) -> Receipt | SkystageError:
         try:
-            return fetch_asset(asset, store, access, tell, stop)
+            return fetch_asset(asset, store, access, tell, stop, crew=crew)
         except SkystageError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - a bug in one asset must not cost the other 39,999
@@ -174,7 +179,7 @@ def fetch_all(
 
     failures: dict[str, SkystageError] = {}
     try:
-        for asset, result in _spread(missing, one, jobs, stop, access):
+        for asset, result in _spread(missing, one, jobs, stop, access, crew=crew):
             if isinstance(result, Receipt):
                 found[asset.path] = result
             else:
@@ -197,20 +202,27 @@ def _spread(
     jobs: int,
     stop: threading.Event,
     access: Access,
+    *,
+    crew: Crew,
 ) -> Iterator[tuple[Asset, Receipt | SkystageError]]:
     """Run `work` for each asset, `jobs` at a time; results as they come.
 
-    No more than `jobs` are handed to the pool at once, so that stopping leaves nothing queued.
+    No more than `jobs` are handed to the pool at once, so that stopping leaves nothing queued. Threads
+    that no asset is left for help with the big ones.
     """
     waiting = iter(assets)
     running: dict[Future[Receipt | SkystageError], Asset] = {}
-    with ThreadPoolExecutor(max(1, min(jobs, len(assets))), "skystage-fetch") as pool:
+    helping: list[Future[None]] = []
+    with ThreadPoolExecutor(max(1, jobs), "skystage-fetch") as pool:
         try:
             while True:
                 for asset in islice(waiting, 0 if stop.is_set() else jobs - len(running)):
                     running[pool.submit(work, asset)] = asset
                 if not running:
-                    return
+                    break
+                if any(asset.size is None or asset.size >= WORTH_HELP for asset in running.values()):
+                    idle = jobs - len(running) - len(helping)
+                    helping += [pool.submit(crew.help) for _ in range(idle)]
                 done = wait(running, timeout=WATCH, return_when=FIRST_COMPLETED).done
                 access.watch(stop)
                 for future in done:
@@ -221,6 +233,10 @@ def _spread(
             while running and wait(running, timeout=WATCH).not_done:
                 access.watch(stop)
             raise
+        finally:
+            crew.dismiss()
+        for helper in helping:
+            helper.result()
 
 
 def check_credentials(assets: Iterable[Asset], access: Access) -> None:

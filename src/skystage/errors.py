@@ -24,7 +24,9 @@
     │   ├── Throttled                      transient: 429, with Retry-After
     │   ├── ServerFault                    transient: 5xx
     │   ├── Interrupted                    transient: the connection broke or stalled
+    │   ├── HostDown                       transient: not even asked, because the host does not answer
     │   ├── WrongBody                      a page where data was promised
+    │   │   └── WrongRange                 another range than was asked for
     │   ├── ShortBody                      transient: fewer bytes than the server announced
     │   ├── SizeMismatch                   not the size that the plan says
     │   ├── ChecksumMismatch               not the bytes that the plan says
@@ -189,8 +191,30 @@ class Interrupted(TransferError):
     transient = True
 
 
+class HostDown(TransferError):
+    """No request was made: the host did not answer others, and is tried again in `retry_after` seconds.
+
+    Attributes
+    ----------
+    lasting
+        Seconds for which it has been down.
+    """
+
+    transient = True
+
+    def __init__(
+        self, message: str, *, hint: str = "", retry_after: float | None = None, lasting: float = 0.0
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.lasting = lasting
+
+
 class WrongBody(TransferError):
     """A log-in, error or quota page where data was promised, whatever the status says."""
+
+
+class WrongRange(WrongBody):
+    """A partial answer that is not the range that was asked for."""
 
 
 class ShortBody(TransferError):

@@ -8,26 +8,38 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from skystage import events
+from skystage.arrival import Arrival, Superseded
+from skystage.crew import Crew
 from skystage.errors import (
     ChecksumMismatch,
     CredentialsMissing,
+    HostDown,
+    Interrupted,
     NoSource,
     ShortBody,
     SizeMismatch,
     SkystageError,
+    Stopped,
     StoreError,
     StructureError,
     TransferError,
     WrongBody,
+    WrongRange,
 )
 from skystage.locks import waiting_for
+from skystage.members import WHOLE, Member, Run, unpacked
 from skystage.model import Asset, Receipt, Source
+from skystage.pieces import Piece
 from skystage.resume import (
     Append,
+    Asked,
     Discard,
     Done,
     Fail,
@@ -38,12 +50,14 @@ from skystage.resume import (
     usable,
 )
 from skystage.retry import Budget, pause
-from skystage.store import Store, write_all
-from skystage.transport import Access, Body
+from skystage.store import Store
+from skystage.transport import Access, Body, Busy
 from skystage.verify import Digester, check_start, digest_file, prove, strongest
 
 WORTH = 1 << 20
 """Bytes that a broken try must have brought so as not to count against the budget."""
+WAIT = 0.5
+"""Seconds between two looks at whether to stop, while others bring the rest."""
 
 
 def fetch_asset(
@@ -52,6 +66,8 @@ def fetch_asset(
     access: Access,
     listen: events.Listener = events.ignore,
     stop: threading.Event | None = None,
+    *,
+    crew: Crew | None = None,
 ) -> Receipt:
     """Stage one asset.
 
@@ -67,6 +83,8 @@ def fetch_asset(
         Called with what happens, from this thread.
     stop
         When set, the fetch ends at its next block; its part file stays, to be continued.
+    crew
+        Idle threads that may help with a big file.
 
     Returns
     -------
@@ -93,7 +111,7 @@ def fetch_asset(
             if (receipt := _found(asset, store)) is not None:
                 listen(events.AlreadyStaged(asset.path, receipt))
                 return receipt
-            receipt = _Transfer(asset, store, access, listen, stop).run()
+            receipt = _Transfer(asset, store, access, listen, stop, crew=crew or Crew()).run()
     except OSError as error:
         raise StoreError(f"{asset.path}: {error.strerror or error}") from error
     listen(events.Staged(asset.path, receipt))
@@ -141,105 +159,249 @@ class _Transfer:
     """One asset on its way: the state that its tries share."""
 
     def __init__(
-        self, asset: Asset, store: Store, access: Access, listen: events.Listener, stop: threading.Event
+        self,
+        asset: Asset,
+        store: Store,
+        access: Access,
+        listen: events.Listener,
+        stop: threading.Event,
+        *,
+        crew: Crew,
     ) -> None:
         self._asset = asset
         self._store = store
         self._access = access
         self._listen = listen
         self._stop = stop
+        self._crew = crew
         self._part = store.part(asset)
-        self._proof = strongest(asset.checksums)
+        self._checksum = strongest(asset.checksums)
+        self._arrival: Arrival | None = None
+        self._alone = False
         self._attempts = 0
         self._moved = 0
-        self._resumed_from = self._part.read().size
-        self._furthest = self._resumed_from
+        self._resumed_from = self._furthest = self._part.read().held
 
     def run(self) -> Receipt:
-        """Ask the sources in the plan's order until one gives the right bytes."""
+        """Ask the sources in the plan's order until one gives the right bytes.
+
+        A host that is down is waited for only when all others have been asked.
+        """
         failures: list[SkystageError] = []
+        down: list[Source] = []
         for source in self._asset.sources:
             if (missing := self._access.check(source)) is not None:
                 failures.append(missing)
                 continue
             try:
-                return self._from(source)
+                return self._from(source, wait=False)
+            except HostDown:
+                down.append(source)
+            except (TransferError, CredentialsMissing) as error:
+                failures.append(error)
+        for source in down:
+            try:
+                return self._from(source, wait=True)
             except (TransferError, CredentialsMissing) as error:
                 failures.append(error)
         raise _worst(failures) if failures else NoSource(f"{self._asset.path}: the plan names no source")
 
-    def _from(self, source: Source) -> Receipt:
+    def _from(self, source: Source, *, wait: bool) -> Receipt:
+        with self._crew.offering(partial(self._help, source)):
+            try:
+                return self._patiently(source, wait=wait)
+            finally:
+                self._close()
+
+    def _patiently(self, source: Source, *, wait: bool) -> Receipt:
         budget = Budget()
         again = True
         while True:
             try:
-                digester = self._receive(source)
-                return self._publish(source, digester)
+                self._receive(source)
+                return self._publish(source)
             except (ChecksumMismatch, SizeMismatch, StructureError):
                 # Nothing refused is kept. One more try from the first byte: the part may have been
                 # damaged by a crash, or joined from two versions of the file.
-                self._part.discard()
+                self._discard(source)
                 if not again:
                     raise
                 again = False
             except TransferError as error:
+                if isinstance(error, HostDown) and not wait:
+                    raise
                 # How far the part has come, not how much was moved: a server that ignores ranges
                 # and breaks off at the same place for ever brings nothing.
-                if (reached := self._part.read().size) - self._furthest >= WORTH:
-                    self._furthest = reached
+                held = 0 if self._arrival is None else self._arrival.held
+                if held - self._furthest >= WORTH:
+                    self._furthest = held
                     budget.progressed()
                 delay = budget.pause(error)
                 self._listen(events.Retrying(self._asset.path, error, delay))
                 pause(self._stop, delay)
 
-    def _receive(self, source: Source) -> Digester:
-        """Bring the part file to its end; the digests of the whole file."""
+    # ----------------------------------------------------------------------------------------------
+    # Receiving
+
+    def _receive(self, source: Source) -> None:
+        """Bring the part file to its end."""
         pause(self._stop)
-        part = self._part.read()
-        if not source.ranges or not usable(part, source.href, proved=self._proof is not None):
-            part = Part()
-        elif part.origin != source.href:
-            # A mirror has validators of its own; the checksum proves the whole.
-            part = replace(part, validator="")
-        # Hashed before the request goes out: a connection that waits for it would be cut, or cut off.
-        digester = Digester(self._asset.checksums)
-        if part.size:
-            digester.update_from(self._part.path)
+        run = self._run(source)
+        if self._arrival is None:
+            # Hashed before the request goes out: a connection that waits for it would be cut off.
+            self._arrival = self._resumed(source, run)
         self._attempts += 1
-        self._listen(events.Started(self._asset.path, source.host, part.size))
-        with self._access.open(source, request_headers(part), self._stop) as body:
-            decision = decide(part, body.head, name=self._asset.path, proved=self._proof is not None)
+        held = 0 if self._arrival is None else self._arrival.held
+        self._listen(events.Started(self._asset.path, source.host, held))
+        while (arrival := self._arrival) is None or not arrival.complete:
+            if arrival is None:
+                self._begin(source, run)
+            elif (piece := arrival.claim()) is not None:
+                self._bring(source, run, arrival, piece)
+            else:
+                # The rest is in other hands; what they give up is ours again.
+                arrival.wait(WAIT)
+                pause(self._stop)
+
+    def _run(self, source: Source) -> Run:
+        """Where in the file at the source the asset's bytes lie."""
+        if source.member is None:
+            return WHOLE
+        run = self._access.directories.run(source, self._access, self._stop)
+        self._check_length(run.member.size if run.member else None)
+        return run
+
+    def _resumed(self, source: Source, run: Run) -> Arrival | None:
+        """What an earlier run left, if it can be continued from this source."""
+        part = self._part.read()
+        if not source.ranges or not usable(part, source.href, source.member, proved=self._proved(run)):
+            return None
+        if part.origin != source.href:
+            # A mirror has validators of its own; the checksum proves the whole.
+            part = replace(part, validator=run.version.validator)
+        if run.member is not None and (part.validator, part.total) != run.identity:
+            return None
+        return Arrival(self._part, part, run.end or part.total, self._digester(run))
+
+    def _begin(self, source: Source, run: Run) -> None:
+        """Ask for the first byte, and read all that comes."""
+        with self._request(source, run, run.version, run.asked()) as (body, decision):
+            if isinstance(decision, Append | Restart):
+                self._anew(source, run, body, decision)
+                return
+        self._discard(source)
+        raise Interrupted(f"{self._asset.path}: the file at the source changed meanwhile")
+
+    def _bring(self, source: Source, run: Run, arrival: Arrival, piece: Piece) -> None:
+        """Ask for a piece, and read it."""
+        try:
+            asked = run.asked(piece, arrival.version.total)
+            with self._request(source, run, arrival.version, asked) as (body, decision):
+                if isinstance(decision, Append):
+                    self._check_length(None if run.member else decision.total)
+                    self._read(arrival, piece, body)
+                elif isinstance(decision, Restart | Discard):
+                    # A host that does not keep to one version would be begun anew for ever.
+                    self._alone = True
+                    if isinstance(decision, Restart):
+                        self._anew(source, run, body, decision)
+                    else:
+                        self._discard(source)
+                else:
+                    arrival.end_here(piece)
+        except WrongRange:
+            # What cannot be had in ranges may still be had whole.
+            if run.member is not None:
+                raise
+            self._alone = True
+            self._discard(source)
+        finally:
+            arrival.release(piece)
+
+    def _help(self, source: Source) -> bool:
+        """Bring one piece with one more connection, if that is of use; called by idle threads."""
+        arrival = self._arrival
+        if arrival is None or self._stop.is_set() or not arrival.wants_help():
+            return False
+        if not source.ranges or not self._access.has_room(source, arrival.host):
+            return False
+        sharers = min(self._crew.size, self._access.limits.of(arrival.host).connections)
+        if (piece := arrival.claim_to_help(sharers)) is None:
+            return False
+        try:
+            run = self._run(source)
+            asked = run.asked(piece, arrival.version.total)
+            with self._request(source, run, arrival.version, asked, wait=False) as (body, decision):
+                if not isinstance(decision, Append):
+                    arrival.alone = True
+                    return False
+                self._read(arrival, piece, body)
+                return True
+        except (Superseded, Busy, Stopped):
+            return False
+        except WrongRange:
+            arrival.alone = True
+            return False
+        except (SkystageError, OSError):
+            # Not the transfer's failure: its own thread goes on, and finds what there is to find.
+            arrival.trouble()
+            return False
+        finally:
+            arrival.release(piece)
+
+    @contextmanager
+    def _request(
+        self, source: Source, run: Run, version: Part, asked: Asked | None, *, wait: bool = True
+    ) -> Iterator[tuple[Body, Append | Restart | Done | Discard]]:
+        headers = request_headers(asked, version.validator)
+        with self._access.open(source, headers, self._stop, wait=wait) as body:
+            decision = decide(asked, version, body.head, name=self._asset.path, proved=self._proved(run))
             if isinstance(decision, Fail):
                 raise decision.error
-            if isinstance(decision, Discard):
-                self._part.discard()
-            elif isinstance(decision, Done):
-                return digester
-            elif isinstance(decision, Append):
-                self._check_length(decision.total)
-                return self._write(self._part.append(), body, part.size, decision.total, digester)
-            else:
-                return self._restart(body, source, decision)
-        return self._receive(source)
+            yield body, decision
 
-    def _restart(self, body: Body, source: Source, decision: Restart) -> Digester:
-        expected = self._asset.size if decision.total is None else decision.total
+    def _anew(self, source: Source, run: Run, body: Body, decision: Append | Restart) -> None:
+        """Read the first bytes of a version that nothing is there of."""
+        if isinstance(decision, Restart):
+            self._check_whole(source, run, body, decision)
+        version = Part(
+            validator=body.head.validator,
+            origin=source.href,
+            member=source.member or "",
+            total=decision.total,
+        )
+        end = run.end or (self._asset.size if decision.total is None else decision.total)
+        self._close()
+        arrival = self._arrival = Arrival.anew(self._part, version, end, self._digester(run))
+        refuses = body.head.headers.get("accept-ranges", "").lower() == "none"
+        arrival.host = body.host
+        arrival.alone = self._alone or refuses or not (version.validator or self._proved(run))
+        piece = arrival.claim()
+        if piece is None:  # a file of no bytes
+            return
+        try:
+            self._read(arrival, piece, body)
+        finally:
+            arrival.release(piece)
+
+    def _check_whole(self, source: Source, run: Run, body: Body, decision: Restart) -> None:
+        """Refuse what cannot be the file, before a byte of it is written."""
+        if run.member is not None:
+            # Asked for by If-Range, and not of that version any more.
+            self._discard(source)
+            raise Interrupted(f"{self._asset.path}: the file at the source changed meanwhile")
         if "text/html" in body.head.headers.get("content-type", "") and not self._asset.name.endswith("html"):
             raise WrongBody(
                 f"{self._asset.path}: an HTML page arrived instead of the file",
                 hint="often a log-in, licence or maintenance page: run `skystage doctor`",
             )
         chunked = body.head.headers.get("transfer-encoding", "").lower() == "chunked"
-        if expected is None and self._proof is None and not chunked:
+        if decision.total is None and self._asset.size is None and self._checksum is None and not chunked:
             raise WrongBody(
                 f"{self._asset.path}: neither the server nor the plan says where the file ends",
                 hint="a cut could not be told from its end",
             )
         self._check_length(decision.total)
-        note = Part(validator=body.head.validator, origin=source.href, total=expected)
-        digester = Digester(self._asset.checksums)
-        fd = self._part.restart(note)
-        return self._write(fd, body, 0, expected, digester)
 
     def _check_length(self, announced: int | None) -> None:
         # Known before the body: no need to move 4 GB in order to refuse them.
@@ -249,31 +411,47 @@ class _Transfer:
                 hint="the archive may have reprocessed it: make the plan again, and compare with plan-diff",
             )
 
-    def _write(self, fd: int, body: Body, size: int, expected: int | None, digester: Digester) -> Digester:
-        try:
-            for block in body.blocks():
-                pause(self._stop)
-                if size == 0:
-                    check_start(self._asset, block)
-                write_all(fd, block)
-                digester.update(block)
-                size += len(block)
-                self._moved += len(block)
-                self._listen(events.Progressed(self._asset.path, len(block)))
-                if expected is not None and size > expected:
-                    break
-        finally:
-            os.close(fd)
-        if expected is not None and size > expected:
-            self._part.discard()
-            raise WrongBody(f"{self._asset.path}: more than the {expected:,} bytes that were announced")
-        if expected is not None and size < expected:
-            raise ShortBody(f"{self._asset.path}: the body ended after {size:,} of {expected:,} bytes")
-        return digester
+    def _read(self, arrival: Arrival, piece: Piece, body: Body) -> None:
+        arrival.host = body.host
+        stop = piece.stop
+        for block in body.blocks():
+            pause(self._stop)
+            if piece.at == 0 and not arrival.version.member:
+                check_start(self._asset, block)
+            taken = arrival.accept(piece, block)
+            self._listen(events.Progressed(self._asset.path, taken))
+            if piece.stop != stop and piece.left == 0:
+                return  # another connection has the rest of it
+            if taken < len(block):
+                arrival.spoilt = True
+                raise WrongBody(f"{self._asset.path}: more than the {stop:,} bytes that were announced")
+        if piece.stop is None:
+            arrival.end_here(piece)
+        elif piece.left:
+            raise ShortBody(f"{self._asset.path}: the body ended after {piece.at:,} of {piece.stop:,} bytes")
 
-    def _publish(self, source: Source, digester: Digester) -> Receipt:
-        digests = digester.digests()
-        verified = prove(self._asset, self._part.path, digests)
+    # ----------------------------------------------------------------------------------------------
+    # What has come
+
+    def _proved(self, run: Run) -> bool:
+        """Whether a checksum will prove the bytes: the archive's, or the one in a zip's directory."""
+        return run.member is not None or self._checksum is not None
+
+    def _digester(self, run: Run) -> Digester | None:
+        return Digester(self._asset.checksums) if run.member is None else None
+
+    def _publish(self, source: Source) -> Receipt:
+        arrival = self._arrival
+        assert arrival is not None  # noqa: S101 - `_receive` has returned
+        run = self._run(source)
+        if run.member is None:
+            whole, digests = self._part.path, arrival.digests()
+        else:
+            whole, digests = self._part.unpacked, self._unpack(run.member)
+        verified = prove(self._asset, whole, digests)
+        if run.member is not None and verified == "size+structure":
+            verified = "crc32"
+        self._close()
 
         def receipt(found: os.stat_result) -> Receipt:
             return Receipt(
@@ -289,7 +467,33 @@ class _Transfer:
                 resumed_from=self._resumed_from,
             )
 
-        return self._store.publish(self._asset, self._part, receipt)
+        return self._store.publish(self._asset, whole, self._part, receipt)
+
+    def _unpack(self, member: Member) -> dict[str, str]:
+        digester = Digester(self._asset.checksums)
+        with self._part.unpacked.open("wb") as file:
+            for number, block in enumerate(unpacked(self._part.path, member)):
+                if number == 0:
+                    check_start(self._asset, block)
+                pause(self._stop)
+                file.write(block)
+                digester.update(block)
+        return digester.digests()
+
+    def _close(self) -> None:
+        """Let go of what is arriving; the part file stays."""
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None:
+            arrival.close()
+            self._moved += arrival.moved
+            if arrival.spoilt:
+                self._part.discard()
+
+    def _discard(self, source: Source) -> None:
+        """Throw away what has come, and what is known of the source."""
+        self._close()
+        self._part.discard()
+        self._access.directories.forget(source.href)
 
 
 def _worst(failures: list[SkystageError]) -> SkystageError:

@@ -1,8 +1,9 @@
-"""What to do with a response, given what an earlier try left: the protocol, without any I/O.
+"""What to do with a response, given what was asked and what is there: the protocol, without any I/O.
 
-A part file and what is known of it (`Part`) and the head of a response (`Head`) go in; one of four
-decisions comes out: append the body, restart with it, take the part as done, or fail with the error
-that the response is. The rules are RFC 9110's (HTTP Semantics); each is cited where it is applied.
+The bytes that were asked for (`Asked`), what is known of the part file (`Part`) and the head of a
+response (`Head`) go in; one of five decisions comes out: append the body, restart with it, take the
+part as done, discard it, or fail with the error that the response is. The rules are RFC 9110's (HTTP
+Semantics); each is cited where it is applied.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from skystage.errors import (
     TransferError,
     Unauthorized,
     WrongBody,
+    WrongRange,
 )
 
 
@@ -37,19 +39,45 @@ class Part:
     Attributes
     ----------
     size
-        Bytes in the part file.
+        Bytes from the first on, without a gap.
     validator
         The strong ETag or Last-Modified date that came with them; empty where there was none.
     origin
         The source they came from.
+    member
+        The name of the member of the zip at the source that they are, packed as they lie there; empty for
+        a file of its own.
     total
-        The length of the whole file, as the server said.
+        The length of the whole file at the source, as the server said.
+    later
+        Runs of bytes behind a gap, as ``(start, stop)``, in order: several connections brought them.
     """
 
     size: int = 0
     validator: str = ""
     origin: str = ""
+    member: str = ""
     total: int | None = None
+    later: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def held(self) -> int:
+        """Bytes in all."""
+        return self.size + sum(stop - start for start, stop in self.later)
+
+    def gaps(self, end: int | None) -> list[tuple[int, int | None]]:
+        """What is missing of a file that ends at `end` (None: unknown), as ``(start, stop)``."""
+        starts = [self.size, *(stop for _, stop in self.later)]
+        stops = [*(start for start, _ in self.later), end]
+        return list(zip(starts, stops, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The bytes of a file at a source that a request asks for; `last` None means to the end."""
+
+    first: int
+    last: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,35 +141,39 @@ class Fail:
 Decision: TypeAlias = Append | Restart | Done | Discard | Fail
 
 
-def request_headers(part: Part) -> dict[str, str]:
-    """The headers that ask for what is missing.
+def request_headers(asked: Asked | None, validator: str = "") -> dict[str, str]:
+    """The headers that ask for a range of the version with that validator, or for the whole file.
 
     ``identity``, because a compressed body has other lengths and ranges than the file.
     """
     headers = {"Accept-Encoding": "identity"}
-    if part.size:
-        headers["Range"] = f"bytes={part.size}-"
-        if part.validator:
-            headers["If-Range"] = part.validator
+    if asked is not None:
+        headers["Range"] = f"bytes={asked.first}-{'' if asked.last is None else asked.last}"
+        if validator:
+            headers["If-Range"] = validator
     return headers
 
 
-def usable(part: Part, origin: str, *, proved: bool) -> bool:
+def usable(part: Part, origin: str, member: str | None, *, proved: bool) -> bool:
     """Whether a part may be continued from `origin`.
 
     Without a checksum to prove the whole, only with bytes of the same source under the same
     validator: two versions of a file must never be joined.
     """
-    return part.size > 0 and (proved or (part.origin == origin and part.validator != ""))
+    if not part.held or part.member != (member or ""):
+        return False
+    return proved or (part.origin == origin and part.validator != "")
 
 
-def decide(part: Part, head: Head, *, name: str, proved: bool) -> Decision:
+def decide(asked: Asked | None, part: Part, head: Head, *, name: str, proved: bool) -> Decision:
     """Say what a response means for a part file.
 
     Parameters
     ----------
+    asked
+        The bytes that were asked for; None for a request without Range.
     part
-        What the request was made for; `Part()` for a request without Range.
+        The version that they must be of: its validator and length, where they are known.
     head
         The response.
     name
@@ -154,11 +186,11 @@ def decide(part: Part, head: Head, *, name: str, proved: bool) -> Decision:
         # (RFC 9110, 14.2 and 13.1.5): the body is the whole file, whatever we asked for.
         return _whole(head, name)
     if head.status == 206:
-        return _partial(part, head, name, proved=proved)
-    if head.status == 416 and part.size:
+        return _partial(asked, part, head, name, proved=proved)
+    if head.status == 416 and asked is not None and asked.first:
         total = _unsatisfied_length(head)
         # RFC 9110, 15.5.17: a part of the whole length is asked for bytes behind its end.
-        return Done() if total == part.size and proved else Discard()
+        return Done() if total == asked.first and proved else Discard()
     return Fail(failure(head, name))
 
 
@@ -168,15 +200,16 @@ def _whole(head: Head, name: str) -> Decision:
     return Restart(head.length)
 
 
-def _partial(part: Part, head: Head, name: str, *, proved: bool) -> Decision:
-    span = _content_range(head)
-    if part.size == 0 or span is None:
-        return Fail(WrongBody(f"{name}: a partial answer (206) that does not say which part"))
+def _partial(asked: Asked | None, part: Part, head: Head, name: str, *, proved: bool) -> Decision:
+    span = content_range(head)
+    if asked is None or span is None:
+        return Fail(WrongRange(f"{name}: a partial answer (206) that does not say which part"))
     first, last, total = span
-    if first != part.size or last + 1 != total:
-        return Fail(WrongBody(f"{name}: asked for bytes from {part.size}, got {first} to {last} of {total}"))
+    if first != asked.first or last != (total - 1 if asked.last is None else asked.last):
+        wanted = f"bytes from {asked.first}" if asked.last is None else f"bytes {asked.first} to {asked.last}"
+        return Fail(WrongRange(f"{name}: asked for {wanted}, got {first} to {last} of {total}"))
     if head.length is not None and head.length != last - first + 1:
-        return Fail(WrongBody(f"{name}: Content-Length and Content-Range contradict each other"))
+        return Fail(WrongRange(f"{name}: Content-Length and Content-Range contradict each other"))
     # A server that ignores If-Range answers 206 of another version: its validator gives it away.
     changed = part.validator and head.validator and head.validator != part.validator
     if changed or (part.total is not None and total != part.total):
@@ -238,7 +271,8 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d+)")
 
 
-def _content_range(head: Head) -> tuple[int, int, int] | None:
+def content_range(head: Head) -> tuple[int, int, int] | None:
+    """First byte, last byte and whole length that a 206 says it is; None where it does not say."""
     match = _RANGE.fullmatch(head.headers.get("content-range", "").strip())
     return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
 

@@ -17,7 +17,6 @@ import ctypes
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -25,16 +24,16 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from skystage.errors import PlanError, SkystageError, StoreError
+from skystage.errors import SkystageError, StoreError
 from skystage.locks import Lock, work
 from skystage.model import Asset, Receipt, canonical
-from skystage.resume import Part
-from skystage.verify import strongest
+from skystage.parts import PartFile
+from skystage.planfile import Entry
+from skystage.staged import HOME, Staged
 
-HOME = ".skystage"
 STRIPES = 1024
 """Lock files of a store: enough that two assets in flight hardly ever share one, and no more inodes."""
 BIG = 8 << 20
@@ -43,80 +42,19 @@ _FICLONE = 0x40049409
 """The ioctl of Linux that makes a copy share its blocks (reflink)."""
 
 
-def _boot() -> str:
-    """What is different after each start of this machine, and on each machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return socket.gethostname()
-
-
-BOOT = _boot()
-
-
-class PartFile:
-    """The bytes of one asset that have arrived so far, and which version of it they are."""
-
-    def __init__(self, directory: Path, asset: Asset) -> None:
-        name = hashlib.sha256(asset.path.encode()).hexdigest()[:32]
-        self.path = directory / f"{name}.part"
-        self._state = directory / f"{name}.json"
-        self._proved = strongest(asset.checksums) is not None
-        # A plan that expects other bytes must not continue what another plan began.
-        expected = canonical([asset.path, asset.size, dict(asset.checksums)])
-        self._expected = hashlib.sha256(expected.encode()).hexdigest()
-
-    def read(self) -> Part:
-        """What is there; an empty part where there is nothing that can be used."""
-        try:
-            state = json.loads(self._state.read_bytes())
-            if state.pop("expected") != self._expected:
-                return Part()
-            # Parts are not synced: after a crash of the machine their bytes may be anything. A
-            # checksum finds that out; without one, only what came since the machine was started counts.
-            if state.pop("boot") != BOOT and not self._proved:
-                return Part()
-            return Part(**{**state, "size": self.path.stat().st_size})
-        except (OSError, ValueError, KeyError, TypeError):
-            return Part()
-
-    def restart(self, part: Part) -> int:
-        """Empty the part file, note which version comes now, and open it for writing."""
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        # Emptied before the note is changed: old bytes never stand under a new validator.
-        state = asdict(part) | {"expected": self._expected, "boot": BOOT}
-        note = self._state.with_suffix(".new")
-        note.write_text(canonical(state))
-        os.replace(note, self._state)  # noqa: PTH105 - the tests count these calls
-        return fd
-
-    def append(self) -> int:
-        """Open the part file to add to it."""
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-
-    def discard(self) -> None:
-        """Forget all of it."""
-        for path in (self.path, self._state):
-            path.unlink(missing_ok=True)
-
-    def forget_note(self) -> None:
-        """The part file has become the asset: its note goes."""
-        self._state.unlink(missing_ok=True)
-
-
 @dataclass(eq=False, slots=True)
 class _Pending:
-    """A verified part on its way to its final path."""
+    """Verified bytes on their way to their final path."""
 
+    whole: Path
     part: PartFile
     final: Path
-    size: int
     receipt: Callable[[os.stat_result], Receipt]
     result: Receipt | SkystageError | None = None
 
 
-class Store:
-    """A directory of staged assets.
+class Store(Staged):
+    """A directory of staged assets: what `Staged` sees of it, and the way in.
 
     Parameters
     ----------
@@ -133,22 +71,17 @@ class Store:
     """
 
     def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
-        self.root = Path(root)
-        self._home = self.root / HOME
-        self._locks = self._home / "locks"
-        self._parts = self._home / "parts"
-        self._shards = self._home / "receipts"
+        super().__init__(root)
+        self._locks = self.root / HOME / "locks"
+        self._parts = self.root / HOME / "parts"
         if not read_only:
             self._make()
-        self._receipts: dict[str, list[Receipt]] = {}
         self._torn = False
-        self._read: dict[str, int] = {}
-        self._mutex = threading.RLock()
+        self._mutex = threading.Lock()
         self._shard = -1
         self._pending: list[_Pending] = []
         self._commits = threading.Condition()
         self._committing = False
-        self.refresh()
 
     def _make(self) -> None:
         try:
@@ -161,16 +94,6 @@ class Store:
                 )
         except OSError as error:
             raise StoreError(f"{self.root}: cannot be used as a store: {error.strerror}") from error
-
-    def path(self, asset: Asset) -> Path:
-        """The final path of an asset.
-
-        Raises
-        ------
-        PlanError
-            If the plan names a path outside the store.
-        """
-        return self.root / inside(asset)
 
     def lock(self, asset: Asset) -> Lock:
         """The lock that a writer of this asset holds."""
@@ -187,39 +110,18 @@ class Store:
 
     def held(self, assets: Iterable[Asset]) -> int:
         """Bytes of these assets that are already in part files."""
-        return sum(self.part(asset).read().size for asset in assets)
+        return sum(self.part(asset).read().held for asset in assets)
 
     # ----------------------------------------------------------------------------------------------
     # Receipts
 
     def receipt(self, asset: Asset) -> Receipt | None:
-        """The proof that this very asset is staged and was not touched since; no hashing.
-
-        A receipt counts only if the file still has the recorded size and time of modification, and
-        if what was recorded is what the plan expects today.
-        """
-        candidates = self._receipts.get(asset.path)
-        if candidates is None:
-            return None
+        """The proof that this very asset is staged and was not touched since; no hashing."""
+        found = self.proof(asset)
         try:
-            found = os.stat(self.path(asset))  # noqa: PTH116 - a third of the cost of Path.stat
-        except OSError:
+            return None if found is None else Receipt.from_json(found)
+        except (ValueError, KeyError, TypeError):
             return None
-        # An asset that was staged more than once has several: the one that describes the file that
-        # lies there counts, whatever the clocks said when they were written.
-        for receipt in reversed(candidates):
-            unchanged = found.st_size == receipt.size and found.st_mtime_ns == receipt.mtime_ns
-            if unchanged and _proves(receipt, asset):
-                return receipt
-        return None
-
-    def refresh(self) -> None:
-        """Read the receipts that other writers have added."""
-        with self._mutex:
-            for entry in os.scandir(self._shards) if self._shards.is_dir() else ():
-                done = self._read.get(entry.name, 0)
-                if entry.stat().st_size > done:
-                    self._read[entry.name] = done + self._read_shard(Path(entry.path), done)
 
     def record(self, receipts: Iterable[Receipt]) -> None:
         """Append receipts to this writer's shard."""
@@ -236,26 +138,17 @@ class Store:
             write_all(self._shard, content)
             self._torn = False
             for receipt in batch:
-                self._receipts.setdefault(receipt.path, []).append(receipt)
-
-    def _read_shard(self, path: Path, start: int) -> int:
-        with path.open("rb") as file:
-            file.seek(start)
-            content = file.read()
-        whole = content.rfind(b"\n") + 1  # a torn tail: its writer was killed, or still writes
-        for line in content[:whole].splitlines():
-            with suppress(ValueError, KeyError, TypeError):
-                receipt = Receipt.from_json(json.loads(line))
-                known = self._receipts.setdefault(receipt.path, [])
-                if receipt not in known:
-                    known.append(receipt)
-        return whole
+                self._index.add(receipt.to_json())
 
     # ----------------------------------------------------------------------------------------------
     # Publishing
 
-    def publish(self, asset: Asset, part: PartFile, receipt: Callable[[os.stat_result], Receipt]) -> Receipt:
-        """Make a verified part durable, give it its final name, and write its receipt: in this order.
+    def publish(
+        self, asset: Asset, whole: Path, part: PartFile, receipt: Callable[[os.stat_result], Receipt]
+    ) -> Receipt:
+        """Make verified bytes durable, give them their final name, and write their receipt: in this order.
+
+        The bytes lie at `whole`; `part` is forgotten, whether they are its own or were unpacked from it.
 
         Parts that are finished at the same time by several threads share one sync of the file
         system, because a sync costs 3 ms and a small file 0.3 (group commit).
@@ -266,7 +159,7 @@ class Store:
             If the file system refuses.
         """
         final = self.path(asset)
-        item = _Pending(part, final, part.path.stat().st_size, receipt)
+        item = _Pending(whole, part, final, receipt)
         with self._commits:
             self._pending.append(item)
             while item.result is None and self._committing:
@@ -289,7 +182,7 @@ class Store:
 
     def _commit(self, group: list[_Pending]) -> None:
         try:
-            _sync([item.part.path for item in group])
+            _sync([item.whole for item in group])
         except OSError as error:
             failed = StoreError(f"{self.root}: cannot be synced: {error.strerror}")
             for item in group:
@@ -299,8 +192,8 @@ class Store:
         for item in group:
             try:
                 item.final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(item.part.path, item.final)  # noqa: PTH105 - the tests count these calls
-                item.part.forget_note()
+                os.replace(item.whole, item.final)  # noqa: PTH105 - the tests count these calls
+                item.part.discard()
                 receipts.append(item.receipt(item.final.stat()))
                 item.result = receipts[-1]
             except OSError as error:
@@ -311,7 +204,7 @@ class Store:
             for item in group:
                 item.result = StoreError(f"{self._shards}: cannot be written: {error.strerror}")
 
-    def link(self, asset: Asset, into: Path, *, symbolic: bool = False) -> Path:
+    def link(self, asset: Asset | Entry, into: Path, *, symbolic: bool = False) -> Path:
         """Give a staged file a second name below `into`: hard link, else reflink, else copy.
 
         Who deletes or replaces that name deletes or replaces nothing else. But a hard link shares
@@ -340,32 +233,11 @@ class Store:
         return target
 
 
-def inside(asset: Asset) -> str:
-    """The asset's path below any store or folder, if it is one that stays there.
-
-    Raises
-    ------
-    PlanError
-        If it does not.
-    """
-    parts = asset.path.split("/")
-    if asset.path.startswith("/") or not all(parts) or {".", "..", HOME} & set(parts) or "\0" in asset.path:
-        raise PlanError(f"{asset.path!r} is no path inside a store", hint="the plan was changed by hand?")
-    return asset.path
-
-
 def write_all(fd: int, content: bytes) -> None:
     """Write, however many calls it takes."""
     view = memoryview(content)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _proves(receipt: Receipt, asset: Asset) -> bool:
-    if asset.size is not None and asset.size != receipt.size:
-        return False
-    algorithm = strongest(asset.checksums)
-    return algorithm is None or receipt.digests.get(algorithm) == asset.checksums[algorithm].lower()
 
 
 def _sync(paths: list[Path]) -> None:

@@ -33,9 +33,11 @@ from skystage.errors import (
     Refused,
     ShortBody,
     TermsNotAccepted,
+    TransferError,
     WrongBody,
 )
 from skystage.limits import Limits, Slot
+from skystage.members import Directories
 from skystage.model import Source
 from skystage.resume import Head, failure, retry_after
 from skystage.retry import patiently
@@ -122,6 +124,7 @@ class Body:
     """The host that sends the bytes: the last of the redirects."""
     _response: urllib3.BaseHTTPResponse
     _access: Access
+    _slots: _Slots
 
     def blocks(self) -> Iterator[bytes]:
         """The body as it comes over the wire.
@@ -136,9 +139,16 @@ class Body:
             for block in self._response.stream(BLOCK, decode_content=False):
                 if not self._access.still_reading(self._response):
                     raise Interrupted(f"{self.host}: broken off: stopped, or slower than 2 kB/s")
+                self._slots.received(self.host, len(block))
                 yield block
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Interrupted(f"{self.host}: the connection broke: {_cause(error)}") from error
+            broken = Interrupted(f"{self.host}: the connection broke: {_cause(error)}")
+            self._slots.failed(self.host, broken)
+            raise broken from error
+
+
+class Busy(Exception):
+    """All that the host allows is taken."""
 
 
 class Access:
@@ -157,6 +167,8 @@ class Access:
         self, secrets: Mapping[str, auth.Secret] | None = None, limits: Limits | None = None
     ) -> None:
         self.limits = Limits() if limits is None else limits
+        self.directories = Directories()
+        """Of the zips that members are fetched from."""
         self.requests = 0
         """Requests sent so far, log-ins and redirects included."""
         self._secrets = dict(secrets or {})
@@ -179,8 +191,6 @@ class Access:
 
     def check(self, source: Source) -> CredentialsMissing | NoSource | None:
         """What is missing to use a source, before any byte of it is asked for."""
-        if source.member is not None:
-            return NoSource(f"{source.href}: parts of a file cannot be fetched by this version of skystage")
         if source.auth is None:
             return None
         try:
@@ -200,7 +210,12 @@ class Access:
 
     @contextmanager
     def open(
-        self, source: Source, headers: Mapping[str, str], stop: threading.Event | None = None
+        self,
+        source: Source,
+        headers: Mapping[str, str],
+        stop: threading.Event | None = None,
+        *,
+        wait: bool = True,
     ) -> Iterator[Body]:
         """Ask for a source's bytes, following redirects, and give the response to read.
 
@@ -214,9 +229,15 @@ class Access:
             they are in the head.
         Stopped
             If `stop` is set while a slot is waited for.
+        Busy
+            If a slot would have to be waited for, and `wait` is not set.
         """
-        with _Slots(self, source, stop) as slots:
+        with _Slots(self, source, stop, wait=wait) as slots:
             yield slots.follow(headers)
+
+    def has_room(self, source: Source, host: str) -> bool:
+        """Whether the host would take one more connection at once."""
+        return self.limits.has_room(_Slots(self, source).account, host)
 
     def read(self, url: str, *, auth_scheme: str | None = None, limit: int = 64 << 20) -> bytes:
         """Read a small document (a listing, a label) whole, trying again while that can help.
@@ -303,16 +324,20 @@ class Access:
 class _Slots:
     """The slots that one transfer holds, one for each host on its way, and its open response."""
 
-    def __init__(self, access: Access, source: Source, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self, access: Access, source: Source, stop: threading.Event | None = None, *, wait: bool = True
+    ) -> None:
         self._access = access
         self._stop = stop
+        self._wait = wait
         self._source = source
         self._scheme = None if source.auth in (None, s3.SCHEME) else access.scheme(source.auth)
-        self._account = "anonymous"
+        self.account = "anonymous"
         if self._scheme is not None:
-            self._account = f"{self._scheme.name}-{self._scheme.secret.account}"
+            self.account = f"{self._scheme.name}-{self._scheme.secret.account}"
         self._held: dict[str, Slot] = {}
         self._response: urllib3.BaseHTTPResponse | None = None
+        self._alive = False
 
     def __enter__(self) -> Self:
         return self
@@ -320,7 +345,7 @@ class _Slots:
     def __exit__(self, *exc: object) -> None:
         self._finish()
         for host, slot in self._held.items():
-            self._access.limits.release(self._account, host, slot)
+            self._access.limits.release(self.account, host, slot)
 
     def follow(self, headers: Mapping[str, str]) -> Body:
         start = url = s3.https_url(self._source.href)
@@ -331,6 +356,8 @@ class _Slots:
             response = self._ask(url, sent)
             status, said = response.status, response.headers
             _, host = address(url)
+            if 300 <= status < 500:
+                self._access.limits.succeeded(self.account, host)
             if status in (301, 302, 303, 307, 308) and "location" in said:
                 url = urljoin(url, said["location"])
                 _refuse_terms(url, self._source.href)
@@ -345,9 +372,24 @@ class _Slots:
                 continue
             head = _head(response, excerpt="" if status < 400 else _excerpt(response.read(2048)))
             if status == 429 or (status == 503 and "retry-after" in said):
-                self._access.limits.back_off(self._account, host, retry_after(head) or BACK_OFF)
-            return Body(head, host, response, self._access)
+                self._access.limits.back_off(self.account, host, retry_after(head) or BACK_OFF)
+            elif status >= 500:
+                self.failed(host, failure(head, host))
+            return Body(head, host, response, self._access, self)
         raise Refused(f"{self._source.href}: more than {HOPS} redirects", hint="a log-in that does not end?")
+
+    def received(self, host: str, count: int) -> None:
+        """Count a block at all hosts on its way; the first one says that its host answers."""
+        if not self._alive:
+            self._alive = True
+            self._access.limits.succeeded(self.account, host)
+        for one in self._held:
+            self._access.limits.spend(self.account, one, count, self._stop)
+
+    def failed(self, host: str, error: TransferError) -> None:
+        """A host gave nothing; unless it was we who broke off."""
+        if self._stop is None or not self._stop.is_set():
+            self._access.limits.failed(self.account, host, self._source.href, error)
 
     def _headers(self, url: str, headers: Mapping[str, str], region: str) -> dict[str, str]:
         scheme, host = address(url)
@@ -367,7 +409,13 @@ class _Slots:
         self._finish()
         _, host = address(url)
         if host not in self._held:
-            self._held[host] = self._access.limits.acquire(self._account, host, self._stop)
+            limits = self._access.limits
+            if self._wait:
+                self._held[host] = limits.acquire(self.account, host, self._stop)
+            elif (slot := limits.acquire(self.account, host, self._stop, wait=False)) is not None:
+                self._held[host] = slot
+            else:
+                raise Busy
         slot = self._held[host]
         if slot.connection is None:
             slot.connection = connection(url)
@@ -387,7 +435,9 @@ class _Slots:
                 timeout=TIMEOUT,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Interrupted(f"{host}: cannot be reached: {_cause(error)}") from error
+            unreachable = Interrupted(f"{host}: cannot be reached: {_cause(error)}")
+            self.failed(host, unreachable)
+            raise unreachable from error
         jar.extract_cookies(_CookieView(response), asked)  # type: ignore[arg-type]
         self._response = response
         self._access.reading(response)

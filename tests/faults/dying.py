@@ -26,7 +26,7 @@ from skystage.plan import Plan
 from skystage.store import Store
 from skystage.transport import Access
 
-CALLS = ("open", "write", "fsync", "replace", "unlink", "mkdir", "link")
+CALLS = ("open", "write", "pwrite", "ftruncate", "fsync", "replace", "unlink", "mkdir", "link")
 
 
 def fetch(plan: Path, work: Path) -> None:

@@ -71,6 +71,15 @@ def test_a_cut_announces_everything_and_sends_less(
     assert box.requests()[-1]["sent"] == 5000
 
 
+def test_a_negative_cut_counts_from_the_end_of_each_body(
+    box: Sandbox, session: requests.Session, orbit_url: str, whole: bytes
+) -> None:
+    box.set_faults([{"cut": -1}])
+    assert received(session, orbit_url) == (len(whole), whole[:-1])
+    assert received(session, orbit_url, headers={"Range": "bytes=10-14"}) == (5, whole[10:14])
+    assert received(session, orbit_url, headers={"Range": "bytes=-1"}) == (1, b"")
+
+
 def test_a_cut_before_the_headers(box: Sandbox, session: requests.Session, orbit_url: str) -> None:
     box.set_faults([{"match": {"times": 1}, "cut_before_headers": True}])
     with pytest.raises(requests.exceptions.ConnectionError):

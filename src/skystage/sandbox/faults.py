@@ -25,7 +25,7 @@ class Effects:
 
     status: int | None = None
     """Answer with this status instead of asking the service."""
-    headers: Mapping[str, str] | None = None
+    headers: Mapping[str, str | None] | None = None
     """Header fields to set on the reply."""
     body: str | None = None
     """The body of the reply; alone it replaces only the body."""
@@ -42,7 +42,8 @@ class Effects:
     cut_before_headers: bool = False
     """Close the connection instead of answering."""
     cut: int | None = None
-    """Close the connection after so many bytes of the body; the full length is announced."""
+    """Close the connection after so many bytes of the body; the full length is announced. Negative: before
+    the last so many."""
     stall: float = 0.0
     """Seconds of silence inside the body, at `stall_at`."""
     stall_at: int = 0

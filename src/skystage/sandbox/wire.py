@@ -75,7 +75,10 @@ class Wire:
             fields.append(("Transfer-Encoding", "chunked"))
         elif framing is None and reply.status not in (204, 304):
             fields.append(("Content-Length", str(max(length + effects.lie, 0))))
-        cut = effects.cut is not None and effects.cut < length
+        stop = effects.cut
+        if stop is not None and stop < 0:
+            stop = max(length + stop, 0)
+        cut = stop is not None and stop < length
         close = close or cut or framing == "close" or (effects.lie != 0 and not no_body)
         fields.append(("Connection", "close" if close else "keep-alive"))
         head_bytes = _head(reply.status, fields)
@@ -92,7 +95,7 @@ class Wire:
             self.sent = len(body)
             return not close
         self.connection.sendall(head_bytes)
-        self._send_body(reply, effects, framing, effects.cut if cut else None)
+        self._send_body(reply, effects, framing, stop if cut else None)
         if framing == "chunked" and not cut:
             self.connection.sendall(b"0\r\n\r\n")
         return not close
@@ -179,7 +182,7 @@ def after_service(reply: Reply, effects: Effects) -> Reply:
 
 def _dress(reply: Reply, effects: Effects) -> Reply:
     for name, value in (effects.headers or {}).items():
-        reply.replace_header(name, str(value))
+        reply.replace_header(name, None if value is None else str(value))
     if effects.retry_after is not None:
         reply.replace_header("Retry-After", str(effects.retry_after))
     return reply

@@ -1,0 +1,125 @@
+"""What has arrived of an asset so far, on disk: the bytes, of which version, and which of them.
+
+Two files an asset, and a third while several connections bring it:
+
+- ``NAME.part``: the bytes. With one connection its length says how far it has come.
+- ``NAME.json``: the note: validator, source and length of the version that the bytes are of.
+- ``NAME.map``: with several connections, one line ``START STOP`` for each block that has been written.
+
+A process may be killed between any two calls: whatever stands in the note and the map is true of the bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from skystage.model import Asset, canonical
+from skystage.resume import Part
+from skystage.verify import strongest
+
+
+def _boot() -> str:
+    """What is different after each start of this machine, and on each machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
+BOOT = _boot()
+
+
+class PartFile:
+    """The bytes of one asset that have arrived so far, and which version of it they are."""
+
+    def __init__(self, directory: Path, asset: Asset) -> None:
+        name = hashlib.sha256(asset.path.encode()).hexdigest()[:32]
+        self.path = directory / f"{name}.part"
+        self.unpacked = directory / f"{name}.unpacked"
+        """Where a member of an archive is unpacked to, before it is published."""
+        self._note = directory / f"{name}.json"
+        self._map = directory / f"{name}.map"
+        self._proved = strongest(asset.checksums) is not None
+        # A plan that expects other bytes must not continue what another plan began.
+        expected = canonical([asset.path, asset.size, dict(asset.checksums)])
+        self._expected = hashlib.sha256(expected.encode()).hexdigest()
+
+    def read(self) -> Part:
+        """What is there; an empty part where there is nothing that can be used."""
+        try:
+            state = json.loads(self._note.read_bytes())
+            if state.pop("expected") != self._expected:
+                return Part()
+            # Parts are not synced: after a crash of the machine their bytes may be anything. A
+            # checksum finds that out; without one, only what came since the machine was started counts.
+            if state.pop("boot") != BOOT and not self._proved:
+                return Part()
+            part = Part(**state)
+            there = self._mapped()
+            if there is None:
+                return replace(part, size=self.path.stat().st_size)
+            if there and there[-1][1] > self.path.stat().st_size:
+                return Part()
+            first, *later = there if there and there[0][0] == 0 else [(0, 0), *there]
+            return replace(part, size=first[1], later=tuple(later))
+        except (OSError, ValueError, KeyError, TypeError):
+            return Part()
+
+    def restart(self, part: Part) -> int:
+        """Empty the part file, note which version comes now, and open it.
+
+        The file is a new one: whoever still has the old one open does no harm any more.
+        """
+        self.discard()
+        state = {name: getattr(part, name) for name in ("validator", "origin", "member", "total")}
+        state |= {"expected": self._expected, "boot": BOOT}
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        note = self._note.with_suffix(".new")
+        note.write_text(canonical(state))
+        os.replace(note, self._note)  # noqa: PTH105 - the tests count these calls
+        return fd
+
+    def resume(self) -> int:
+        """Open the part file to go on with it."""
+        return os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+
+    def split(self, there: Iterable[tuple[int, int]], total: int, fd: int) -> int:
+        """From now on a map says which bytes are there: begin or continue it, and give it to append to.
+
+        The part file gets its whole length, so that blocks can be written in any order.
+        """
+        if not self._map.exists():
+            lines = "".join(f"{start} {stop}\n" for start, stop in there)
+            new = self._map.with_suffix(".new-map")
+            new.write_text(lines)
+            # The length says nothing any more from here on: first the map, then the length.
+            os.replace(new, self._map)  # noqa: PTH105 - the tests count these calls
+        os.ftruncate(fd, total)
+        return os.open(self._map, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def discard(self) -> None:
+        """Forget all of it."""
+        # The note first: without it nothing of the rest means anything.
+        for path in (self._note, self._map, self.path, self.unpacked):
+            path.unlink(missing_ok=True)
+
+    def _mapped(self) -> list[tuple[int, int]] | None:
+        """The runs of bytes that the map names, in order and joined; None if there is no map."""
+        try:
+            text = self._map.read_text()
+        except FileNotFoundError:
+            return None
+        whole = text[: text.rfind("\n") + 1]  # a torn last line: its writer was killed
+        runs: list[tuple[int, int]] = []
+        for start, stop in sorted(tuple(map(int, line.split())) for line in whole.splitlines()):
+            if runs and start <= runs[-1][1]:
+                runs[-1] = (runs[-1][0], max(stop, runs[-1][1]))
+            else:
+                runs.append((start, stop))
+        return runs

@@ -1,0 +1,132 @@
+"""Which bytes of a file are still missing, and who is bringing which: without any I/O.
+
+A file that one connection brings is one piece. When others have nothing else to do, the longest piece
+is cut, and from then on everybody takes the next piece in order. A piece is a fixed share of what is
+missing, so that pieces become smaller towards the end and all connections end at about the same time:
+guided self-scheduling (Polychronopoulos and Kuck, 1987).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+LEAST, MOST = 1 << 20, 64 << 20
+"""Bytes of the smallest and of the largest piece that is made."""
+WORTH_CUTTING = 4
+"""Smallest pieces that a piece under way must have left to be cut: its connection is lost by that."""
+
+
+@dataclass(eq=False, slots=True)
+class Piece:
+    """A run of bytes that one connection is bringing.
+
+    Attributes
+    ----------
+    at
+        The next byte to come.
+    stop
+        The byte behind the last one; None where the end is not known.
+    asked
+        What `stop` was when the piece was asked for: its connection goes on to there.
+    """
+
+    at: int
+    stop: int | None
+    asked: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.asked = self.stop
+
+    @property
+    def left(self) -> int | None:
+        """Bytes to come; None where the end is not known."""
+        return None if self.stop is None else self.stop - self.at
+
+
+class Pieces:
+    """The missing bytes of one file: gaps that nobody works at, and pieces that somebody does.
+
+    Parameters
+    ----------
+    gaps
+        First byte, and the byte behind the last or None, of what is missing; in order.
+    """
+
+    def __init__(self, gaps: Iterable[tuple[int, int | None]]) -> None:
+        self._gaps = [gap for gap in gaps if gap[0] != gap[1]]
+        self._active: list[Piece] = []
+        self._end = self._gaps[-1][1] if self._gaps else None
+
+    @property
+    def active(self) -> int:
+        """How many pieces somebody works at."""
+        return len(self._active)
+
+    @property
+    def missing(self) -> int:
+        """Bytes to come, as far as ends are known."""
+        open_ends = [*self._gaps, *((piece.at, piece.stop) for piece in self._active)]
+        return sum(stop - start for start, stop in open_ends if stop is not None)
+
+    @property
+    def reached(self) -> int | None:
+        """The first byte that is missing; None if none is."""
+        starts = [start for start, _ in self._gaps] + [piece.at for piece in self._active]
+        return min(starts, default=None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not self._gaps and not self._active
+
+    def claim(self, sharers: int = 1, least: int = LEAST) -> Piece | None:
+        """The next piece to bring; None if there is nothing that is worth one more connection.
+
+        Parameters
+        ----------
+        sharers
+            How many connections there may be, this one included.
+        least
+            Bytes of the smallest piece that is worth a request of its own.
+        """
+        least = min(max(least, LEAST), MOST)
+        sharers = max(sharers, len(self._active) + 1)
+        share = max(least, min(MOST, self.missing // (2 * sharers)))
+        if not self._gaps and not self._cut(share, WORTH_CUTTING * least):
+            return None
+        start, stop = self._gaps.pop(0)
+        # Alone, one takes all there is. A rest too small to be a piece of its own stays with this one.
+        if self._active and stop is not None and stop - start >= share + least:
+            self._gaps.insert(0, (start + share, stop))
+            stop = start + share
+        piece = Piece(start, stop)
+        self._active.append(piece)
+        return piece
+
+    def release(self, piece: Piece) -> None:
+        """Nobody works at this piece any more: what it did not bring is a gap again."""
+        self._active.remove(piece)
+        if piece.left == 0:
+            return
+        self._gaps.append((piece.at, piece.stop))
+        self._gaps.sort(key=lambda gap: gap[0])
+
+    def rejoin(self) -> None:
+        """Give what was cut off a piece back to it: its connection brings it without being asked again."""
+        for gap in list(self._gaps):
+            for piece in self._active:
+                if piece.stop == gap[0] and piece.asked is not None and gap[1] is not None:
+                    if gap[1] <= piece.asked:
+                        piece.stop = gap[1]
+                        self._gaps.remove(gap)
+                    break
+
+    def _cut(self, share: int, worth: int) -> bool:
+        longest = max(self._active, key=lambda piece: piece.left or 0, default=None)
+        if longest is None or longest.stop is None or longest.stop - longest.at < worth:
+            return False
+        middle = longest.at + min(share, (longest.stop - longest.at) // 2)
+        self._gaps = [(middle, longest.stop)]
+        longest.stop = middle
+        return True
