@@ -300,7 +300,7 @@ def _launch(contestant: Contestant, job: Job, setting: Setting) -> Sample:
     command = [sys.executable, "-I", "-S", str(HERE / "launch.py"), str(report), *contestant.command(job)]
     before = counter.total() if counter else Count()
     with said.open("w") as output, complained.open("w") as errors:
-        launched = subprocess.Popen(
+        launched = subprocess.Popen(  # noqa: S603
             command,
             cwd=job.work,
             env=_environ(job) | dict(contestant.environ),

@@ -94,9 +94,7 @@ def stage(root: Path, base: str, count: int) -> tuple[Path, Path, list[File]]:
     return made, store.root, staged
 
 
-SAID = {
-    name: "as long as what archives say of it" for name in (f"property{number:02}" for number in range(18))
-}
+SAID = dict.fromkeys((f"property{number:02}" for number in range(18)), "as long as what archives say of it")
 """Properties that make a line of a plan as long as a Sentinel-1 granule's: 1.3 kB."""
 
 

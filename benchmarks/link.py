@@ -71,7 +71,7 @@ def _tunnel(work: Path) -> Iterator[Link]:
     _do("ip", "netns", "add", space)
     try:
         figures = (int(ROUND_TRIP / 2 * 1e6), RATE, int(LOSS * 1e6), int(QUEUE * 1e6))
-        carrier = subprocess.Popen(
+        carrier = subprocess.Popen(  # noqa: S603
             [str(binary), space, here, there, *map(str, figures)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -95,7 +95,7 @@ def _tunnel(work: Path) -> Iterator[Link]:
 
 
 def _do(*command: str) -> None:
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True)  # noqa: S603
 
 
 class _Proxy:

@@ -71,7 +71,7 @@ def versions() -> dict[str, str]:
         if binary is None:
             found[name] = "absent"
             continue
-        ended = subprocess.run([binary, option], capture_output=True, text=True, check=False)
+        ended = subprocess.run([binary, option], capture_output=True, text=True, check=False)  # noqa: S603
         found[name] = (ended.stdout or ended.stderr).partition("\n")[0].strip()
     return found
 

@@ -109,7 +109,7 @@ http {{
   }}
 }}
 """)
-    said = subprocess.run([str(binary), "-v"], capture_output=True, text=True, check=True).stderr
+    said = subprocess.run([str(binary), "-v"], capture_output=True, text=True, check=True).stderr  # noqa: S603
     command = [*prefix, str(binary), "-c", str(config), "-e", str(work / "error.log")]
     with _running(command, work) as process:
         # Looked for where the server is: its address may not be of this namespace.
@@ -199,7 +199,7 @@ def weed(work: Path) -> Iterator[Weed]:
     command = [binary, "server", f"-dir={data}", "-ip=127.0.0.1", "-s3", f"-s3.config={work}/s3.json"]
     command += ["-volume.max=20", "-master.volumeSizeLimitMB=200"]
     command += [f"-{name}={value}" for name, value in options.items()]
-    version = subprocess.run([binary, "version"], capture_output=True, text=True, check=True).stdout.split()
+    version = subprocess.run([binary, "version"], capture_output=True, text=True, check=True).stdout.split()  # noqa: S603
     with _running(command, work) as process:
         until = time.monotonic() + PATIENCE
         while not _answers(ports["s3"]) or not _answers(metrics):
@@ -221,7 +221,7 @@ def weed(work: Path) -> Iterator[Weed]:
 @contextmanager
 def _running(command: Sequence[str], work: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (work / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=work, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=work, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603
     try:
         yield process
     finally:
