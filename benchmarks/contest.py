@@ -235,12 +235,12 @@ class Result:
     about: str
     contestants: Sequence[Contestant]
     rounds: Sequence[Round]
-    """Runs that did their job."""
+    """Of the contestants that did their job each time."""
     failures: Mapping[str, str]
     """Contestant to the first error of its runs."""
 
     def samples(self, name: str) -> list[Sample]:
-        """The good runs of a contestant."""
+        """The runs of a contestant; none of one that failed."""
         return [one[name] for one in self.rounds if name in one]
 
 
@@ -267,9 +267,9 @@ def run(case: Case, bench: Bench, rounds: int, peers: Collection[str] = ()) -> R
                     failures[contestant.name] = sample.error
                 else:
                     found[-1][contestant.name] = sample
-        return Result(
-            case=case, about=setting.about, contestants=contestants, rounds=found, failures=failures
-        )
+        # Who fails once has no figures: the runs that went well may be those that left something out.
+        good = [{name: one for name, one in each.items() if name not in failures} for each in found]
+        return Result(case=case, about=setting.about, contestants=contestants, rounds=good, failures=failures)
 
 
 def _measure(contestant: Contestant, setting: Setting, bench: Bench) -> Sample:

@@ -11,12 +11,12 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from contest import HERE, program
+from contest import HERE
 
 ROUND_TRIP = 0.080
 RATE = 50_000_000
@@ -43,23 +43,22 @@ class Link:
 
 @contextmanager
 def link(work: Path, kind: str = "") -> Iterator[Link]:
-    """Open a link: ``tunnel`` or ``proxy``; by default the first that can be had."""
+    """Open a link: ``tunnel`` or ``proxy``; by default a tunnel if one can be had."""
     work.mkdir(parents=True, exist_ok=True)
-    if kind == "proxy" or (not kind and _no_tunnel()):
-        with _Proxy() as proxy:
-            kind = f"delaying proxy ({_no_tunnel() or 'as asked for'}): {ROUND_TRIP * 1000:g} ms, no loss"
-            yield Link(kind=kind, host=proxy.host, prefix=(), reach=proxy.reach)
-    else:
-        with _tunnel(work) as tunnel:
-            yield tunnel
-
-
-def _no_tunnel() -> str:
-    if os.getuid() != 0:
-        return "not root"
-    if not Path("/dev/net/tun").exists():
-        return "no /dev/net/tun"
-    return next((f"no {name}" for name in ("gcc", "ip") if program(name) is None), "")
+    with ExitStack() as stack:
+        opened, why = None, "as asked for"
+        if kind != "proxy":
+            try:
+                opened = stack.enter_context(_tunnel(work))
+            except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+                if kind == "tunnel":
+                    raise
+                why = f"no tunnel: {error}"
+        if opened is None:
+            proxy = stack.enter_context(_Proxy())
+            what = f"delaying proxy ({why}): {ROUND_TRIP * 1000:g} ms, no loss"
+            opened = Link(kind=what, host=proxy.host, prefix=(), reach=proxy.reach)
+        yield opened
 
 
 @contextmanager
@@ -67,6 +66,8 @@ def _tunnel(work: Path) -> Iterator[Link]:
     binary, space = work / "link", f"skystage-{os.getpid()}"
     here, there = f"sky{os.getpid()}a", f"sky{os.getpid()}b"
     within = ("ip", "netns", "exec", space)
+    if os.getuid() != 0:
+        raise RuntimeError("not root")
     _do("gcc", "-O2", "-o", str(binary), str(HERE / "link.c"))
     _do("ip", "netns", "add", space)
     try:
