@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skystage import s3, transport
+from skystage import s3, tls, transport
 from skystage.auth import Secret
 from skystage.errors import (
     CredentialsMissing,
@@ -172,13 +172,13 @@ def test_a_small_document_is_read_whole_or_not_at_all(box, access, impatient):
 def test_one_rule_says_which_certificates_are_trusted(monkeypatch):
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    assert transport.tls_bundle() is None
+    assert tls.bundle() is None
     monkeypatch.setenv("SSL_CERT_FILE", "c")
-    assert transport.tls_bundle() == "c"
+    assert tls.bundle() == "c"
     monkeypatch.setenv("CURL_CA_BUNDLE", "b")
-    assert transport.tls_bundle() == "b"
+    assert tls.bundle() == "b"
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "a")
-    assert transport.tls_bundle() == "a"
+    assert tls.bundle() == "a"
 
 
 def test_the_proxy_of_the_environment_is_used_and_its_exceptions_are_kept(monkeypatch):

@@ -7,7 +7,6 @@ one, because that is the only way to decide for each host anew what it may see.
 
 from __future__ import annotations
 
-import os
 import re
 import ssl
 import threading
@@ -25,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 import urllib3
 from urllib3.util import parse_url
 
-from skystage import __version__, auth, s3
+from skystage import __version__, auth, s3, tls
 from skystage.errors import (
     CredentialsMissing,
     Interrupted,
@@ -56,17 +55,6 @@ BACK_OFF = 5.0
 """Seconds to leave a host alone that is overrun and does not say for how long."""
 EXCERPT = 300
 """Characters of an error's body that are kept for its message."""
-
-
-def tls_bundle() -> str | None:
-    """The certificate bundle of the user's environment; None for the system's own.
-
-    One rule for all clients: the variables that requests reads, then curl's, then OpenSSL's.
-    """
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-        if path := os.environ.get(name):
-            return path
-    return None
 
 
 @cache
@@ -106,7 +94,7 @@ _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 def connection(url: str) -> urllib3.PoolManager:
     """One connection to the host of `url`, through the proxy that the environment names for it."""
     options: dict[str, Any] = {"num_pools": 1, "maxsize": 1, "block": True}
-    options["ssl_context"] = _tls(tls_bundle())
+    options["ssl_context"] = _tls(tls.bundle())
     scheme, host = address(url)
     proxy = urllib.request.getproxies().get(scheme)
     if proxy and not urllib.request.proxy_bypass(host):
