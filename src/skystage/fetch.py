@@ -235,9 +235,13 @@ class _Transfer:
         self._attempts += 1
         held = 0 if self._arrival is None else self._arrival.held
         self._listen(events.Started(self._asset.path, source.host, held))
-        while (arrival := self._arrival) is None or not arrival.complete:
+        while (arrival := self._arrival) is None or arrival.spoilt or not arrival.complete:
             if arrival is None:
                 self._begin(source, run)
+            elif arrival.spoilt:
+                # By somebody who helped.
+                self._alone = True
+                self._discard(source)
             elif (piece := arrival.claim()) is not None:
                 self._bring(source, run, arrival, piece)
             else:
@@ -260,7 +264,7 @@ class _Transfer:
             return None
         if part.origin != source.href:
             # A mirror has validators of its own; the checksum proves the whole.
-            part = replace(part, validator=run.version.validator)
+            part = replace(part, validator=run.version.validator, origin=source.href)
         if run.member is not None and (part.validator, part.total) != run.identity:
             return None
         return Arrival(self._part, part, run.end or part.total, self._digester(run))
@@ -281,6 +285,8 @@ class _Transfer:
             with self._request(source, run, arrival.version, asked) as (body, decision):
                 if isinstance(decision, Append):
                     self._check_length(None if run.member else decision.total)
+                    if piece.stop is None:
+                        arrival.end_at(piece, decision.total)
                     self._read(arrival, piece, body)
                 elif isinstance(decision, Restart | Discard):
                     # A host that does not keep to one version would be begun anew for ever.
@@ -290,7 +296,7 @@ class _Transfer:
                     else:
                         self._discard(source)
                 else:
-                    arrival.end_here(piece)
+                    arrival.end_at(piece, piece.at)
         except WrongRange:
             # What cannot be had in ranges may still be had whole.
             if run.member is not None:
@@ -305,12 +311,16 @@ class _Transfer:
         arrival = self._arrival
         if arrival is None or self._stop.is_set() or not arrival.wants_help():
             return False
-        if not source.ranges or not self._access.has_room(source, arrival.host):
+        # Whoever comes late may find the arrival from another source.
+        if not source.ranges or arrival.version.origin != source.href:
             return False
-        sharers = min(self._crew.size, self._access.limits.of(arrival.host).connections)
-        if (piece := arrival.claim_to_help(sharers)) is None:
-            return False
+        piece = None
         try:
+            if not self._access.has_room(source, arrival.host):
+                return False
+            sharers = min(self._crew.size, self._access.limits.of(arrival.host).connections)
+            if (piece := arrival.claim_to_help(sharers)) is None:
+                return False
             run = self._run(source)
             asked = run.asked(piece, arrival.version.total)
             with self._request(source, run, arrival.version, asked, wait=False) as (body, decision):
@@ -324,12 +334,13 @@ class _Transfer:
         except WrongRange:
             arrival.alone = True
             return False
-        except (SkystageError, OSError):
+        except Exception:  # noqa: BLE001 - whatever it is
             # Not the transfer's failure: its own thread goes on, and finds what there is to find.
             arrival.trouble()
             return False
         finally:
-            arrival.release(piece)
+            if piece is not None:
+                arrival.release(piece)
 
     @contextmanager
     def _request(
@@ -395,20 +406,20 @@ class _Transfer:
 
     def _read(self, arrival: Arrival, piece: Piece, body: Body) -> None:
         arrival.host = body.host
-        stop = piece.stop
         for block in body.blocks():
             pause(self._stop)
             if piece.at == 0 and not arrival.version.member:
                 check_start(self._asset, block)
             taken = arrival.accept(piece, block)
             self._listen(events.Progressed(self._asset.path, taken))
-            if piece.stop != stop and piece.left == 0:
-                return  # another connection has the rest of it
+            if piece.parted:
+                return
             if taken < len(block):
                 arrival.spoilt = True
-                raise WrongBody(f"{self._asset.path}: more than the {stop:,} bytes that were announced")
+                refused = WrongRange if body.head.status == 206 else WrongBody
+                raise refused(f"{self._asset.path}: more than the {piece.stop:,} bytes that were announced")
         if piece.stop is None:
-            arrival.end_here(piece)
+            arrival.end_at(piece, piece.at)
         elif piece.left:
             raise ShortBody(f"{self._asset.path}: the body ended after {piece.at:,} of {piece.stop:,} bytes")
 
