@@ -24,7 +24,7 @@ from skystage.store import Store
 
 BYTES = "dy4owt9f80bz7.cloudfront.net"
 SLOW = {"match": {"host": BYTES}, "bandwidth": 8_000_000}
-SIZE = 16_000_000
+SIZE = 20_000_000  # big enough to be worth help
 
 
 @pytest.fixture

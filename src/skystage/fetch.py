@@ -150,6 +150,7 @@ def _found(asset: Asset, store: Store) -> Receipt | None:
         staged=_now(),
         attempts=0,
     )
+    store.part(asset).discard()  # what that process was about to
     store.record([receipt])
     return receipt
 

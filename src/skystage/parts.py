@@ -45,6 +45,8 @@ class PartFile:
         """Where a member of an archive is unpacked to, before it is published."""
         self._note = directory / f"{name}.json"
         self._map = directory / f"{name}.map"
+        self._new_note = directory / f"{name}.new"
+        self._new_map = directory / f"{name}.new-map"
         self._proved = strongest(asset.checksums) is not None
         # A plan that expects other bytes must not continue what another plan began.
         expected = canonical([asset.path, asset.size, dict(asset.checksums)])
@@ -80,9 +82,8 @@ class PartFile:
         state = {name: getattr(part, name) for name in ("validator", "origin", "member", "total")}
         state |= {"expected": self._expected, "boot": BOOT}
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        note = self._note.with_suffix(".new")
-        note.write_text(canonical(state))
-        os.replace(note, self._note)  # noqa: PTH105 - the tests count these calls
+        self._new_note.write_text(canonical(state))
+        os.replace(self._new_note, self._note)  # noqa: PTH105 - the tests count these calls
         return fd
 
     def resume(self) -> int:
@@ -96,17 +97,16 @@ class PartFile:
         """
         if not self._map.exists():
             lines = "".join(f"{start} {stop}\n" for start, stop in there)
-            new = self._map.with_suffix(".new-map")
-            new.write_text(lines)
+            self._new_map.write_text(lines)
             # The length says nothing any more from here on: first the map, then the length.
-            os.replace(new, self._map)  # noqa: PTH105 - the tests count these calls
+            os.replace(self._new_map, self._map)  # noqa: PTH105 - the tests count these calls
         os.ftruncate(fd, total)
         return os.open(self._map, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def discard(self) -> None:
         """Forget all of it."""
         # The note first: without it nothing of the rest means anything.
-        for path in (self._note, self._map, self.path, self.unpacked):
+        for path in (self._note, self._map, self.path, self.unpacked, self._new_note, self._new_map):
             path.unlink(missing_ok=True)
 
     def _mapped(self) -> list[tuple[int, int]] | None:
