@@ -60,10 +60,11 @@ def die_at(point: int, *, after: bool) -> None:
             mine = next(calls) == point  # of several threads, one
             if mine and not after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = real(*arguments, **options)
-            if mine and after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return real(*arguments, **options)
+            finally:  # also after a call that fails, as the first mkdir of a path does
+                if mine and after:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return call
 
@@ -115,7 +116,7 @@ def main() -> None:
     for after in (False, True):
         point = 0
         while True:
-            point += 1 if point < step else step
+            point += step
             points += 1
             home = work / f"{point}-{after}"
 
