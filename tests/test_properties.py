@@ -475,3 +475,21 @@ def test_it_went_wrong_once(server, tmp_path, script, proof, jobs):
     result = run(asset, tmp_path, jobs)
     assert isinstance(result, Receipt), result
     check(asset, tmp_path, result, set(world.versions))
+
+
+def test_a_helper_that_dies_of_anything_costs_nothing(server, tmp_path):
+    world = World([NOISE[:200_000]], {}, [], endless=False)
+    asset = planned(server.add(world), world.versions[0], "md5")
+    owner, died = [], []
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.Started):
+            owner.append(threading.get_ident())
+        elif isinstance(event, events.Progressed) and threading.get_ident() not in owner:
+            died.append(event)
+            raise RuntimeError("a listener that is broken in one thread")
+
+    access = Access(limits=Limits({}, tmp_path / "state"))
+    outcome = fetch_all([asset], Store(tmp_path / "store"), access, jobs=4, listen=listen)
+    assert died
+    check(asset, tmp_path, outcome.receipts[0], world.whole)
