@@ -477,6 +477,18 @@ def test_it_went_wrong_once(server, tmp_path, script, proof, jobs):
     check(asset, tmp_path, result, set(world.versions))
 
 
+def test_bytes_of_no_use_do_not_count_as_progress_that_was_made(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "WORTH", 2 * BLOCK)
+    world = World([NOISE[:200_000]], {"validator": "none"}, [], endless=False)
+    asset = planned(server.add(world), world.versions[0], "none")
+    assert run(asset, tmp_path, 1, 40) is None
+    # Begun anew, for want of a validator; and no connection brings as much as that any more.
+    world.manner, world.script, world.requests = {}, [{"cut": cut} for cut in [100] * 9], 0
+    result = run(asset, tmp_path, 1)
+    assert isinstance(result, Receipt), result
+    check(asset, tmp_path, result, world.whole)
+
+
 def test_a_helper_that_dies_of_anything_costs_nothing(server, tmp_path):
     world = World([NOISE[:200_000]], {}, [], endless=False)
     asset = planned(server.add(world), world.versions[0], "md5")

@@ -180,7 +180,8 @@ class _Transfer:
         self._alone = False
         self._attempts = 0
         self._moved = 0
-        self._resumed_from = self._furthest = self._part.read().held
+        self._resumed_from = self._part.read().held
+        self._furthest = 0
 
     def run(self) -> Receipt:
         """Ask the sources in the plan's order until one gives the right bytes."""
@@ -215,9 +216,8 @@ class _Transfer:
             except TransferError as error:
                 # How far the part has come, not how much was moved: a server that ignores ranges
                 # and breaks off at the same place for ever brings nothing.
-                held = 0 if self._arrival is None else self._arrival.held
-                if held - self._furthest >= WORTH:
-                    self._furthest = held
+                if self._held - self._furthest >= WORTH:
+                    self._furthest = self._held
                     budget.progressed()
                 delay = budget.pause(error)
                 self._listen(events.Retrying(self._asset.path, error, delay))
@@ -233,9 +233,9 @@ class _Transfer:
         if self._arrival is None:
             # Hashed before the request goes out: a connection that waits for it would be cut off.
             self._arrival = self._resumed(source, run)
+            self._furthest = max(self._furthest, self._held)
         self._attempts += 1
-        held = 0 if self._arrival is None else self._arrival.held
-        self._listen(events.Started(self._asset.path, source.host, held))
+        self._listen(events.Started(self._asset.path, source.host, self._held))
         while (arrival := self._arrival) is None or arrival.spoilt or not arrival.complete:
             if arrival is None:
                 self._begin(source, run)
@@ -473,6 +473,11 @@ class _Transfer:
                 file.write(block)
                 digester.update(block)
         return digester.digests()
+
+    @property
+    def _held(self) -> int:
+        """Bytes that are there, of the version that is arriving."""
+        return 0 if self._arrival is None else self._arrival.held
 
     def _close(self) -> None:
         """Let go of what is arriving; the part file stays."""
