@@ -407,18 +407,24 @@ class _Transfer:
 
     def _read(self, arrival: Arrival, piece: Piece, body: Body) -> None:
         arrival.host = body.host
-        for block in body.blocks():
-            pause(self._stop)
-            if piece.at == 0 and not arrival.version.member:
-                check_start(self._asset, block)
-            taken = arrival.accept(piece, block)
-            self._listen(events.Progressed(self._asset.path, taken))
-            if piece.parted:
-                return
-            if taken < len(block):
-                arrival.spoilt = True
-                refused = WrongRange if body.head.status == 206 else WrongBody
-                raise refused(f"{self._asset.path}: more than the {piece.stop:,} bytes that were announced")
+        try:
+            for block in body.blocks():
+                pause(self._stop)
+                if piece.at == 0 and not arrival.version.member:
+                    check_start(self._asset, block)
+                taken = arrival.accept(piece, block)
+                self._listen(events.Progressed(self._asset.path, taken))
+                if piece.parted:
+                    return
+                if taken < len(block):
+                    arrival.spoilt = True
+                    refused = WrongRange if body.head.status == 206 else WrongBody
+                    said = f"more than the {piece.stop:,} bytes that were announced"
+                    raise refused(f"{self._asset.path}: {said}")
+        except Interrupted:
+            # Only the plan said that this would be the last byte, and it was not.
+            arrival.spoilt = arrival.spoilt or (piece.left == 0 and arrival.version.total is None)
+            raise
         if piece.stop is None:
             arrival.end_at(piece, piece.at)
         elif piece.left:
