@@ -53,7 +53,7 @@ def test_death_before_and_after_every_call_that_changes_a_file(box, slcs, access
     assert result["died"] > 120
 
 
-STEP = int(os.environ.get("SKYSTAGE_STEP", "14"))
+STEP = int(os.environ.get("SKYSTAGE_STEP", "20"))
 """One death in so many calls; 1 for the hunt."""
 
 
