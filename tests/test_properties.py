@@ -476,9 +476,22 @@ def test_cuts_and_kills_cost_less_than_a_block_each(server, cuts, kills, jobs, p
             id="a body that is cut where the plan says that it ends",
         ),
         pytest.param([{"cut": 300}, *[{"range": "shift"}] * 9], "md5", 4, id="wrong pieces"),
+        pytest.param([{"cut": 300}, {"range": "shift"}], "none", 1, id="a wrong rest"),
+        pytest.param(
+            [{"cut": 300}, {"version": 1, "ignore_if_range": True}],
+            "none",
+            1,
+            id="a rest of another version, although it was asked for by If-Range",
+        ),
+        pytest.param(
+            [{"cut": 300, "validator": "weak"}, {"version": 1, "validator": "weak"}],
+            "size",
+            1,
+            id="a rest of another version under weak validators",
+        ),
     ],
 )
-def test_it_went_wrong_once(server, tmp_path, script, proof, jobs):
+def test_two_versions_are_never_one_file(server, tmp_path, script, proof, jobs):
     versions = [NOISE[:200_000], NOISE[200_000:400_000], NOISE[100_000:500_000]]
     world = World(versions, {}, script, endless=False)
     asset = planned(server.add(world), world.versions[0], proof)
