@@ -240,6 +240,9 @@ NOISE = random.Random(7).randbytes(600_000)  # noqa: S311
 FLAGS = ("dead", "ignore_range", "unasked", "html", "redirect", "refuse_range")
 MANNERS = (
     {},
+    {},
+    {},
+    {},
     {"ignore_range": True},
     {"no_ranges": True},
     *({"validator": kind} for kind in ("weak", "date", "none")),
@@ -280,8 +283,8 @@ def contents(draw) -> list[bytes]:
     length = draw(st.integers(0, 3).map([2, BLOCK + 1, 60_000, 200_000].__getitem__))
     made = []
     for number in range(draw(st.sampled_from([2, 3, 1]))):
-        start = draw(st.sampled_from([number * 100_000] * 3 + [0]))
-        end = draw(st.sampled_from([length] * 3 + [length + 1, length // 2]))
+        start = draw(st.sampled_from([number * 100_000] * 8 + [0]))
+        end = draw(st.sampled_from([length] * 8 + [length + 1, length // 2]))
         made.append(NOISE[start : start + end])
     return made
 
