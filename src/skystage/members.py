@@ -120,7 +120,8 @@ class Run:
         """
         piece = Piece(0, self.end) if piece is None else piece
         first = self.start + piece.at
-        stop = None if piece.stop is None else self.start + piece.stop
+        # Not `stop`: others may cut the piece while its request is on the way.
+        stop = None if piece.asked is None else self.start + piece.asked
         if stop is None or (self.member is None and stop == total):
             return Asked(first) if first else None
         return Asked(first, stop - 1)
