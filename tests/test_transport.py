@@ -287,12 +287,12 @@ def test_a_body_that_was_ended_stays_ended_whoever_looks_at_it_meanwhile(access)
             self.ended += 1
 
     stop, response = threading.Event(), Response()
-    access.reading(response)
-    access.watch(stop)
+    access.reading(response, stop)
+    access.watch()
     assert access.still_reading(response)
     stop.set()
-    access.watch(stop)
-    access.watch(stop)
+    access.watch()
+    access.watch()
     assert not access.still_reading(response)
     assert not access.still_reading(response)
     assert response.ended == 1

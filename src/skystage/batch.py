@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 
 from skystage import events
 from skystage.crew import Crew
@@ -29,8 +27,6 @@ from skystage.plan import Plan
 from skystage.store import Store
 from skystage.transport import Access
 
-WATCH = 0.5
-"""Seconds between two looks at what is under way."""
 WORTH_HELP = 16 << 20
 """Bytes of an asset from which a second connection is considered."""
 RESERVE = 64 << 20
@@ -162,28 +158,28 @@ def fetch_all(
     check_credentials(missing, access)
     check_disk(missing, store)
 
-    crew = Crew(jobs)
-
-    def one(asset: Asset) -> Receipt | SkystageError:
-        try:
-            return fetch_asset(asset, store, access, tell, stop, crew=crew)
-        except SkystageError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - a bug in one asset must not cost the other 39,999
-            failure = TransferError(
-                f"{asset.path}: {type(error).__name__}: {error}", hint="please report this"
-            )
-            failure.__cause__ = error
-        tell(events.Failed(asset.path, failure))
-        return failure
-
+    big = any(asset.size is None or asset.size >= WORTH_HELP for asset in missing)
+    crew = Crew(max(1, jobs if big else min(jobs, len(missing))))
     failures: dict[str, SkystageError] = {}
+
+    def fail(asset: Asset, error: SkystageError) -> None:
+        failures[asset.path] = error
+        tell(events.Failed(asset.path, error))
+
+    def one(asset: Asset) -> None:
+        try:
+            found[asset.path] = fetch_asset(asset, store, access, tell, stop, crew=crew)
+        except SkystageError as error:
+            fail(asset, error)
+        except Exception as error:  # noqa: BLE001 - a bug in one asset must not cost the other 39,999
+            message = f"{asset.path}: {type(error).__name__}: {error}"
+            failure = TransferError(message, hint="please report this")
+            failure.__cause__ = error
+            fail(asset, failure)
+
     try:
-        for asset, result in _spread(missing, one, jobs, stop, access, crew=crew):
-            if isinstance(result, Receipt):
-                found[asset.path] = result
-            else:
-                failures[asset.path] = result
+        if missing:
+            crew.run(missing, one, stop=stop, watch=access.watch, helping=big)
     finally:
         access.close()
     for asset in distinct:
@@ -194,49 +190,6 @@ def fetch_all(
     outcome.requests = access.requests - requests
     outcome.seconds = time.monotonic() - started
     return outcome
-
-
-def _spread(
-    assets: list[Asset],
-    work: Callable[[Asset], Receipt | SkystageError],
-    jobs: int,
-    stop: threading.Event,
-    access: Access,
-    *,
-    crew: Crew,
-) -> Iterator[tuple[Asset, Receipt | SkystageError]]:
-    """Run `work` for each asset, `jobs` at a time; results as they come.
-
-    No more than `jobs` are handed to the pool at once, so that stopping leaves nothing queued. Threads
-    that no asset is left for help with the big ones.
-    """
-    waiting = iter(assets)
-    running: dict[Future[Receipt | SkystageError], Asset] = {}
-    helping: list[Future[None]] = []
-    with ThreadPoolExecutor(max(1, jobs), "skystage-fetch") as pool:
-        try:
-            while True:
-                for asset in islice(waiting, 0 if stop.is_set() else jobs - len(running)):
-                    running[pool.submit(work, asset)] = asset
-                if not running:
-                    break
-                if any(asset.size is None or asset.size >= WORTH_HELP for asset in running.values()):
-                    idle = jobs - len(running) - len(helping)
-                    helping += [pool.submit(crew.help) for _ in range(idle)]
-                done = wait(running, timeout=WATCH, return_when=FIRST_COMPLETED).done
-                access.watch(stop)
-                for future in done:
-                    yield running.pop(future), future.result()
-        except BaseException:
-            # Ctrl-C, SIGTERM, a cancelled flow: the threads end at once, and their parts stay.
-            stop.set()
-            while running and wait(running, timeout=WATCH).not_done:
-                access.watch(stop)
-            raise
-        finally:
-            crew.dismiss()
-        for helper in helping:
-            helper.result()
 
 
 def check_credentials(assets: Iterable[Asset], access: Access) -> None:

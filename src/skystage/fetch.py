@@ -342,7 +342,7 @@ class _Transfer:
                 return False
             run = self._run(source)
             asked = run.asked(piece, arrival.version.total)
-            with self._request(source, run, arrival.version, asked, wait=False) as (body, decision):
+            with self._request(source, run, arrival.version, asked, helping=True) as (body, decision):
                 if not isinstance(decision, Append):
                     arrival.alone = True
                     return False
@@ -363,10 +363,11 @@ class _Transfer:
 
     @contextmanager
     def _request(
-        self, source: Source, run: Run, version: Part, asked: Asked | None, *, wait: bool = True
+        self, source: Source, run: Run, version: Part, asked: Asked | None, *, helping: bool = False
     ) -> Iterator[tuple[Body, Append | Restart | Done | Discard]]:
         headers = request_headers(asked, version.validator)
-        with self._access.open(source, headers, self._stop, wait=wait) as body:
+        stop = self._crew.over if helping else self._stop
+        with self._access.open(source, headers, stop, wait=not helping) as body:
             decision = decide(asked, version, body.head, name=self._asset.path, proved=self._proved(run))
             if isinstance(decision, Fail):
                 raise decision.error

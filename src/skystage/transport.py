@@ -92,8 +92,13 @@ def address(url: str) -> tuple[str, str]:
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
 
-class _Waiting(set[urllib3.connection.HTTPConnection]):
-    """Connections that wait for the head of an answer: each says so itself."""
+class _Waiting(dict[urllib3.connection.HTTPConnection, threading.Event]):
+    """Connections that wait for the head of an answer, and what stops them: each says so itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mine = threading.local()
+        """Its ``stop``: what stops the requests of this thread."""
 
     def pools(self) -> dict[str, type[urllib3.HTTPConnectionPool]]:
         """What a pool manager needs in order to make such connections."""
@@ -101,11 +106,11 @@ class _Waiting(set[urllib3.connection.HTTPConnection]):
 
         class Plain(urllib3.connection.HTTPConnection):
             def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-                waiting.add(self)
+                waiting[self] = waiting.mine.stop
                 try:
                     return super().getresponse()
                 finally:
-                    waiting.discard(self)
+                    del waiting[self]
 
         class Secure(Plain, urllib3.connection.HTTPSConnection):
             pass
@@ -119,8 +124,8 @@ class _Waiting(set[urllib3.connection.HTTPConnection]):
         return {"http": PlainPool, "https": SecurePool}
 
     def end(self) -> None:
-        """Wake all who wait; they find a connection that broke."""
-        for one in list(self):
+        """Wake those who are to stop; they find a connection that broke."""
+        for one in [one for one, stop in list(self.items()) if stop.is_set()]:
             with suppress(OSError, AttributeError):  # it may end by itself at this very moment
                 one.sock.shutdown(socket.SHUT_RDWR)
 
@@ -206,9 +211,9 @@ class Access:
         self.cookies = CookieJar()
         """Of log-in chains; the jar itself sees to it that each goes to its own domain only."""
         self._mutex = threading.Lock()
-        self._bodies: dict[urllib3.BaseHTTPResponse, float] = {}
+        self._bodies: dict[urllib3.BaseHTTPResponse, tuple[float, threading.Event]] = {}
         self._waiting = _Waiting()
-        self.pools = self._waiting.pools()
+        self._pools = self._waiting.pools()
 
     def scheme(self, name: str) -> auth.Scheme:
         """The log-in scheme of that name, with the credentials that were found for it."""
@@ -296,36 +301,42 @@ class Access:
 
         return patiently(once)
 
-    def reading(self, response: urllib3.BaseHTTPResponse) -> None:
-        """A body is about to be read."""
+    def connect(self, url: str) -> urllib3.PoolManager:
+        """One connection to the host of `url`, which `watch` can wake."""
+        return connection(url, self._pools)
+
+    def asking(self, stop: threading.Event) -> None:
+        """Say that a request of the calling thread goes out: `stop` ends the wait for its answer."""
+        self._waiting.mine.stop = stop
+
+    def reading(self, response: urllib3.BaseHTTPResponse, stop: threading.Event) -> None:
+        """A body is about to be read, unless `stop` is set."""
         with self._mutex:
-            self._bodies[response] = time.monotonic()
+            self._bodies[response] = (time.monotonic(), stop)
 
     def still_reading(self, response: urllib3.BaseHTTPResponse) -> bool:
         """A block has come; say whether it may be used: not if `watch` has ended the body."""
         with self._mutex:
-            known = response in self._bodies
-            if known:
-                self._bodies[response] = time.monotonic()
-            return known
+            if (known := self._bodies.get(response)) is not None:
+                self._bodies[response] = (time.monotonic(), known[1])
+            return known is not None
 
     def read_to_its_end(self, response: urllib3.BaseHTTPResponse) -> None:
         """A body is done with."""
         with self._mutex:
             self._bodies.pop(response, None)
 
-    def watch(self, stop: threading.Event) -> None:
+    def watch(self) -> None:
         """End the wait for what nobody wants any more, and the reading of bodies that hardly move.
 
         A thread that waits for bytes hears nothing; only the end of its connection wakes it.
         """
+        self._waiting.end()
         slow = time.monotonic() - SLOWEST
-        if stop.is_set():
-            self._waiting.end()
         with self._mutex:
             # Forgotten before they are shut down: Python takes the TLS layer off a socket that it
             # shuts down, and what the reader gets from then on may be ciphertext.
-            ended = [one for one, since in self._bodies.items() if stop.is_set() or since < slow]
+            ended = [one for one, (since, stop) in self._bodies.items() if stop.is_set() or since < slow]
             for response in ended:
                 del self._bodies[response]
         for response in ended:
@@ -362,7 +373,7 @@ class _Slots:
         self, access: Access, source: Source, stop: threading.Event | None = None, *, wait: bool = True
     ) -> None:
         self._access = access
-        self._stop = stop
+        self._stop = stop or threading.Event()
         self._wait = wait
         self._source = source
         self._scheme = None if source.auth in (None, s3.SCHEME) else access.scheme(source.auth)
@@ -426,7 +437,7 @@ class _Slots:
 
     def failed(self, host: str, error: TransferError) -> None:
         """A host gave nothing; unless it was we who broke off."""
-        if self._stop is None or not self._stop.is_set():
+        if not self._stop.is_set():
             self._access.limits.failed(self.account, host, self._source.href, error)
 
     def _headers(self, url: str, headers: Mapping[str, str], region: str) -> dict[str, str]:
@@ -456,13 +467,14 @@ class _Slots:
                 raise Busy
         slot = self._held[host]
         if slot.connection is None:
-            slot.connection = connection(url, self._access.pools)
+            slot.connection = self._access.connect(url)
         jar, asked = self._access.cookies, None
         if len(jar):
             asked = urllib.request.Request(url)
             jar.add_cookie_header(asked)
             headers = {**headers, **dict(asked.unredirected_hdrs)}
         self._access.count()
+        self._access.asking(self._stop)
         try:
             response = slot.connection.request(
                 "GET",
@@ -480,7 +492,7 @@ class _Slots:
         if "set-cookie" in response.headers:
             jar.extract_cookies(_CookieView(response), asked or urllib.request.Request(url))  # type: ignore[arg-type]
         self._response = response
-        self._access.reading(response)
+        self._access.reading(response, self._stop)
         return response
 
     def _finish(self) -> None:
