@@ -204,7 +204,7 @@ class _Transfer:
             try:
                 self._receive(source)
                 return self._publish(source)
-            except (ChecksumMismatch, SizeMismatch, StructureError):
+            except (ChecksumMismatch, SizeMismatch, StructureError, WrongRange):
                 # Nothing refused is kept. One more try from the first byte: the part may have been
                 # damaged by a crash, or joined from two versions of the file.
                 self._discard(source)
@@ -321,7 +321,7 @@ class _Transfer:
                 return True
         except (Superseded, Busy, Stopped):
             return False
-        except WrongRange:
+        except WrongBody:
             arrival.alone = True
             return False
         except (SkystageError, OSError):
@@ -372,11 +372,6 @@ class _Transfer:
             # Asked for by If-Range, and not of that version any more.
             self._discard(source)
             raise Interrupted(f"{self._asset.path}: the file at the source changed meanwhile")
-        if "text/html" in body.head.headers.get("content-type", "") and not self._asset.name.endswith("html"):
-            raise WrongBody(
-                f"{self._asset.path}: an HTML page arrived instead of the file",
-                hint="often a log-in, licence or maintenance page: run `skystage doctor`",
-            )
         chunked = body.head.headers.get("transfer-encoding", "").lower() == "chunked"
         if decision.total is None and self._asset.size is None and self._checksum is None and not chunked:
             raise WrongBody(
@@ -395,22 +390,24 @@ class _Transfer:
 
     def _read(self, arrival: Arrival, piece: Piece, body: Body) -> None:
         arrival.host = body.host
-        stop = piece.stop
         for block in body.blocks():
             pause(self._stop)
             if piece.at == 0 and not arrival.version.member:
                 check_start(self._asset, block)
             taken = arrival.accept(piece, block)
             self._listen(events.Progressed(self._asset.path, taken))
-            if piece.stop != stop and piece.left == 0:
-                return  # another connection has the rest of it
+            if piece.at != piece.asked and (piece.left == 0 or taken < len(block)):
+                return  # another connection has the rest of it, or has had it meanwhile
             if taken < len(block):
                 arrival.spoilt = True
-                raise WrongBody(f"{self._asset.path}: more than the {stop:,} bytes that were announced")
+                raise self._too_long()
         if piece.stop is None:
             arrival.end_here(piece)
         elif piece.left:
             raise ShortBody(f"{self._asset.path}: the body ended after {piece.at:,} of {piece.stop:,} bytes")
+
+    def _too_long(self) -> SizeMismatch:
+        return SizeMismatch(f"{self._asset.path}: a body went on behind the end that was announced")
 
     # ----------------------------------------------------------------------------------------------
     # What has come
@@ -425,6 +422,8 @@ class _Transfer:
     def _publish(self, source: Source) -> Receipt:
         arrival = self._arrival
         assert arrival is not None  # noqa: S101 - `_receive` has returned
+        if arrival.spoilt:
+            raise self._too_long()  # another thread has seen it
         run = self._run(source)
         if run.member is None:
             whole, digests = self._part.path, arrival.digests()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from skystage.errors import ChecksumMismatch, Interrupted, NotFound, Refused, ShortBody, StructureError
 from skystage.pieces import Piece
-from skystage.resume import Asked, Part, content_range, failure
+from skystage.resume import Asked, Part, content_range, failure, page
 
 if TYPE_CHECKING:
     from skystage.model import Source
@@ -119,7 +119,8 @@ class Run:
         """
         piece = Piece(0, self.end) if piece is None else piece
         first = self.start + piece.at
-        stop = None if piece.stop is None else self.start + piece.stop
+        # Another connection may have cut the piece since: what it was asked for as is what `rejoin` counts on.
+        stop = None if piece.asked is None else self.start + piece.asked
         if stop is None or (self.member is None and stop == total):
             return Asked(first) if first else None
         return Asked(first, stop - 1)
@@ -173,6 +174,8 @@ def _read_directory(source: Source, access: Access, stop: threading.Event) -> Di
         headers = {"Accept-Encoding": "identity", "Range": wanted}
         with access.open(whole, headers, stop) as body:
             span = content_range(body.head)
+            if (found := page(body.head, source.href)) is not None:
+                raise found
             if body.head.status == 200:
                 raise Refused(
                     f"{source.href}: the server gives no byte ranges: its members cannot be had alone",

@@ -23,7 +23,7 @@ from typing import Any
 
 import urllib3
 
-from skystage import arrival, batch, crew, fetch, pieces, resume, retry, transport
+from skystage import arrival, batch, crew, fetch, pieces, resume, retry, store, transport
 from skystage.auth import Secret
 from skystage.errors import SkystageError
 from skystage.limits import Limits
@@ -50,7 +50,7 @@ BUCKET, BY_PATH, REGIONAL = (
 FOREIGN = "files.example.net"
 BODIES = (CDN, BUCKET, BY_PATH, REGIONAL)
 
-BLOCK = 4096
+BLOCK = 1024
 DEADLINE = 12.0
 """Seconds after which a call counts as hung; with these settings none takes more than three."""
 SILENCE = 0.35
@@ -119,9 +119,11 @@ def _head(name: str, errors: str = "", *, once: str = OK, always: str = ERROR, *
     )
 
 
-def _body(name: str, effects: Effects, errors: str = "", *, always: str = EITHER) -> Fault:
+def _body(
+    name: str, effects: Effects, errors: str = "", *, always: str = EITHER, extra: int = 1
+) -> Fault:
     return Fault(
-        name=name, effects=effects, always=always, errors=frozenset(errors.split()), inside=True, extra=1
+        name=name, effects=effects, always=always, errors=frozenset(errors.split()), inside=True, extra=extra
     )
 
 
@@ -129,7 +131,7 @@ def _redirect(name: str, target: str, errors: str, **options: Any) -> Fault:
     return _head(name, errors, status=302, headers={"Location": target}, **options)
 
 
-MISMATCH = "SizeMismatch ChecksumMismatch StructureError WrongBody"
+MISMATCH = "SizeMismatch ChecksumMismatch StructureError WrongBody WrongRange"
 FAULTS = (
     _head("400", "Refused", once=ERROR, status=400),
     _head("401", "Unauthorized", once=EITHER, status=401),
@@ -164,6 +166,13 @@ FAULTS = (
     _head("weak validator", always=OK, headers={"ETag": 'W/"1"'}),
     _head("new validator", always=OK, validator="change", extra=0),
     _head("new content", f"{MISMATCH} NotFound Refused", always=EITHER, content="other"),
+    _head(
+        "new content without a validator",
+        f"{MISMATCH} NotFound Refused",
+        always=EITHER,
+        content="other",
+        headers={"ETag": None, "Last-Modified": None},
+    ),
     _head("ranges ignored", "Refused Interrupted", always=EITHER, extra=0, ignore_range=True, ranged=True),
     _head("wrong range", "WrongRange", once=EITHER, always=EITHER, wrong_range=True, ranged=True),
     _redirect("sent to a foreign host", f"https://{FOREIGN}/x", "ServerFault", gate=True),
@@ -179,12 +188,13 @@ FAULTS = (
     _body(
         "length too long",
         lambda place: {"lie": 1 if place.last else 1000},
-        f"{MISMATCH} Interrupted ShortBody WrongRange RangeNotSatisfiable",
+        f"{MISMATCH} Interrupted ShortBody RangeNotSatisfiable",
+        extra=2,
     ),
     _body(
         "length too short",
         lambda place: {"lie": -1 if place.last else -1000},
-        f"{MISMATCH} Interrupted ShortBody WrongRange RangeNotSatisfiable",
+        f"{MISMATCH} Interrupted ShortBody RangeNotSatisfiable",
     ),
     _body(
         "chunked and cut",
@@ -250,11 +260,23 @@ def cases(way: str, phase: str) -> Iterator[Case]:
         if phase == "last" and fault.name in ("drip", "slow"):
             continue  # they have no place
         for span, known in itertools.product(SPANS, KNOWN):
+            # To a log-in, a zip's directory or the form of an address it is all one what is known of the
+            # bytes: there each fault meets one of the three, in turn.
+            turn = KNOWN[(FAULTS + LOGIN_FAULTS).index(fault) % 3]
+            one = way in ("s3", "s3-signed") or phase in ("refresh", "directory")
+            one = one or (way in ("ranges", "member") and phase in ("before", "mirror"))
+            if one and known != turn:
+                continue
             # Each look at an answer that does not come takes its time: once is enough of five.
             slow = fault.name in ("no answer", "silence", "drip")
-            if slow and (span, known) not in (("once", "md5"), ("once", "nothing"), ("always", "size")):
+            if slow and not one and (span, known) not in (("once", "md5"), ("once", "nothing"), ("always", "size")):
                 continue
             yield Case(way, phase, fault, span, known)
+
+
+def is_open(case: Case) -> bool:
+    """Whether a case is known to end wrong for now: the 416 that it comes to is cut itself."""
+    return case.fault.name == "length too long" and (case.span, case.known) == ("always", "nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +330,7 @@ def hurry(monkeypatch: Any) -> None:
     set_to(arrival, "WORTH_HELP", 0.0)
     set_to(arrival, "LEAST", 0.0)
     set_to("random.uniform", lambda least, most: least)
+    set_to(store, "_sync", lambda paths: None)  # no machine crashes here
     said = resume.retry_after
 
     def soon(head: resume.Head, now: float | None = None) -> float | None:
@@ -322,9 +345,11 @@ class Bench:
     """A sandbox, the goods that lie in it, and a folder to stage into."""
 
     def __init__(self, box: Sandbox, folder: Path) -> None:
-        self._box = box
+        self.box = box
         self._folder = folder
         self._number = 0
+        self.requests: list[dict[str, Any]] = []
+        """Of the first call of the last case."""
         catalogue = box._world.catalogue
         path = min(path for path in catalogue.files if path.endswith(".zip") and path.startswith("/SLC"))
         product = catalogue.files[path]
@@ -352,7 +377,7 @@ class Bench:
             len(text),
         )
         s3 = (Source(href=f"s3://s1-orbits/{key}"), regional)
-        self._goods = {
+        self.goods = {
             "earthdata": private,
             "ranges": private,
             "member": Goods(members, (CDN, CDN), content, _editions(product), start, stop - start),
@@ -373,18 +398,17 @@ class Bench:
             shutil.rmtree(root, ignore_errors=True)
 
     def _judge(self, case: Case, root: Path) -> Iterator[str]:
-        goods = self._goods[case.way]
+        goods = self.goods[case.way]
         asset = _asset(case, goods)
-        self._box.set_faults(_rules(case, goods))
-        first = self._call(case, asset, root, "first")
+        first = self._call(case, asset, root, "first", _rules(case, goods))
+        self.requests = first.requests
         right = _acceptable(case, goods)
         yield from _wrong(case, asset, root, first, right)
         yield from _wrong_outcome(case, first)
         yield from _wrong_requests(case, first)
         yield from _leaks(first)
         yield from _kept(asset, root, first, goods, case)
-        self._box.set_faults([])
-        second = self._call(case, asset, root, "second")
+        second = self._call(case, asset, root, "second", [])
         said = [f"second call: {one}" for one in _wrong(case, asset, root, second, right)]
         yield from said
         if second.error is not None:
@@ -396,14 +420,19 @@ class Bench:
         yield from (f"second call: {one}" for one in _leaks(second))
         yield from _resent(case, goods, first, second)
 
-    def _call(self, case: Case, asset: Asset, root: Path, number: str) -> Result:
-        self._box.clear()
+    def _call(
+        self, case: Case, asset: Asset, root: Path, number: str, rules: list[dict[str, Any]]
+    ) -> Result:
+        self.box.set_faults([])
+        self.box.clear()
         access = Access(
             secrets={"aws": Secret(username="AKIASANDBOX", password="aws-secret-word")},  # noqa: S106
             limits=Limits({}, root / f"state-{number}"),
         )
         if case.phase == "refresh":
             access.scheme("earthdata").authorization(GATE)  # a token, which will have died
+            self.box._record.clear()
+        self.box.set_faults(rules)
         result = Result()
         stop = threading.Event()
 
@@ -424,7 +453,7 @@ class Bench:
         if result.hung:
             stop.set()
             thread.join(DEADLINE)
-        result.requests = self._box.requests()
+        result.requests = self.box.requests()
         return result
 
 
@@ -445,33 +474,33 @@ def _asset(case: Case, goods: Goods) -> Asset:
 
 
 def _rules(case: Case, goods: Goods) -> list[dict[str, Any]]:
-    half = goods.length // 2
+    begun = goods.length // 3  # the sandbox's other edition differs from its middle on
     reads = 1 if case.way == "member" else 0  # of the zip's directory
     source, mirror = goods.hosts
     host = mirror if case.phase == "mirror" else source
     rules: list[dict[str, Any]] = []
     match: dict[str, Any] = {"host": host, "after": reads}
-    place = Place(half, goods.first + half, last=False)
-    rest = (goods.length - half) // 2
+    place = Place(begun, goods.first + begun, last=False)
+    rest = (goods.length - begun) // 2
     if case.phase == "last":
         place = Place(goods.length - 1, goods.first + goods.length - 1, last=True)
     elif case.phase == "resume":
-        place = Place(rest, goods.first + half + rest, last=False)
-        rules.append({"match": {"host": source, "after": reads, "times": 1}, "cut": half})
+        place = Place(rest, goods.first + begun + rest, last=False)
+        rules.append({"match": {"host": source, "after": reads, "times": 1}, "cut": begun})
         match["after"] = reads + 1
     elif case.phase == "refresh":
-        rules.append({"match": {"host": source, "after": reads, "times": 1}, "cut": half})
+        rules.append({"match": {"host": source, "after": reads, "times": 1}, "cut": begun})
         rules.append({"match": {"host": OTHER_GATE, "after": reads + 1, "times": 1}, "expire_tokens": True})
         match = {"host": LOGIN}
     elif case.phase == "mirror":
-        place = Place(rest, goods.first + half + rest, last=False)
-        rules.append({"match": {"host": source, "after": reads, "times": 1}, "cut": half})
+        place = Place(rest, goods.first + begun + rest, last=False)
+        rules.append({"match": {"host": source, "after": reads, "times": 1}, "cut": begun})
         gone = GATE if source == CDN else source
         rules.append({"match": {"host": gone, "after": reads + 1}, "status": 404})
         match["after"] = 2 * reads + 1 if mirror == source else 0
     elif case.phase == "directory":
         match["after"] = 0
-        place = Place(half, len(goods.versions[0]) - 60, last=False)
+        place = Place(begun, len(goods.versions[0]) - 60, last=False)
     if case.way == "ranges":
         rules.insert(0, {"match": {"host": CDN}, "bandwidth": 200_000})
         if case.phase in ("before", "middle", "last"):
@@ -499,7 +528,7 @@ def _acceptable(case: Case, goods: Goods) -> list[bytes]:
     if case.way == "member" or case.known == "md5":
         return right
     # Where nothing but a length is known, what the server consistently says is believed.
-    if case.fault.name == "new content":
+    if case.fault.name.startswith("new content"):
         right.append(goods.versions[1])
     if case.fault.name == "flipped byte":
         place = next(rule["corrupt"] for rule in _rules(case, goods) if "corrupt" in rule)
@@ -550,22 +579,20 @@ def _wrong(case: Case, asset: Asset, root: Path, result: Result, right: list[byt
 
 def _wrong_outcome(case: Case, result: Result) -> Iterator[str]:
     fault = case.fault
-    expected = fault.once if case.span == "once" else fault.always
-    helped = case.way == "ranges" and case.phase in ("before", "middle", "last")
-    if helped or (case.phase in ("mirror", "directory") and case.way == "member"):
-        # One connection more that comes to nothing need not cost the transfer; the first may end it.
-        expected = OK if helped and fault.once == OK and case.span == "once" else EITHER
+    expected = _expected(case)
     if result.error is None:
         if expected == ERROR:
             yield "success, where there was none to be had"
         return
     name = type(result.error).__name__
     allowed = set(fault.errors)
-    if case.phase == "mirror" and not allowed & TRANSIENT:
+    if case.way == "member" and "StructureError" in allowed:
+        allowed |= {"ShortBody", "NotFound"}  # of its directory
+    if case.phase == "mirror" and allowed - TRANSIENT:
         allowed.add("NotFound")  # the first source's error is as good as the second's
     if name not in allowed:
         yield f"not the error that it is: {name}: {result.error}"
-    elif expected == OK and not _hopeless(case):
+    elif expected == OK:
         yield f"failed, although one more try would do: {name}: {result.error}"
     if result.error.transient != (name in TRANSIENT):
         yield f"{name} says transient={result.error.transient}"
@@ -574,9 +601,16 @@ def _wrong_outcome(case: Case, result: Result) -> Iterator[str]:
         yield f"not one line: {text!r}"
 
 
-def _hopeless(case: Case) -> bool:
-    # Without a checksum or a length a cut body that ends with its connection is refused at once.
-    return case.known == "nothing" and case.fault.name == "cut where nobody knows the end"
+def _expected(case: Case) -> str:
+    fault = case.fault
+    if case.known == "nothing" and fault.name in ("cut where nobody knows the end", "error document"):
+        return EITHER  # refused at once, as nothing could tell a cut from the end; believed, as nothing denies it
+    if case.way == "ranges" and (case.span == "once" or case.phase in ("before", "middle", "last")):
+        # One connection more that comes to nothing need not cost the transfer; the first may end it.
+        return OK if fault.once == OK and case.span == "once" else EITHER
+    if case.way == "member" and case.phase in ("mirror", "directory"):
+        return EITHER  # there are two kinds of requests, and it may meet either
+    return fault.once if case.span == "once" else fault.always
 
 
 def _bodies(result: Result) -> list[dict[str, Any]]:
@@ -593,7 +627,9 @@ def _wrong_requests(case: Case, result: Result) -> Iterator[str]:
     if case.phase == "mirror":
         most *= 2
     if case.span == "once" and case.way in ("earthdata", "https", "s3", "s3-signed"):
-        most = 1 + (case.phase in ("resume", "refresh", "mirror")) + case.fault.extra
+        # If what was begun is not continued with what is there now, then that comes with the same answer.
+        renewed = case.phase == "resume" and case.fault.name.startswith("new content") and case.known != "md5"
+        most = 1 + (case.phase in ("resume", "refresh", "mirror")) + (0 if renewed else case.fault.extra)
         if case.phase == "mirror":
             most += 1  # the one that the first source refuses
     if count > most:
