@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint setup lock clean
+.PHONY: demo test lint setup bench lock clean
 
 setup: .venv/ready
 
@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/python flows/demo.py
 
 # The rooms without I/O: every branch of them is tested.
-PURE := model errors events query criteria aoi filters plan planning resume verify
+PURE := model errors events query criteria aoi filters spool plan planning resume verify
 COMMA := ,
 SPACE := $(subst ,, )
 
@@ -33,6 +33,16 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow
 
+# The peers have a place of their own: what they depend on is not ours to lock.
+.venv-bench/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --quiet --disable-pip-version-check 'pip>=25.1'
+	.venv-bench/bin/python -m pip install --quiet --quiet -e '.[sandbox]' --group bench
+	touch $@
+
+bench: .venv-bench/ready
+	.venv-bench/bin/python benchmarks/run.py --quick
+
 # For maintainers: bring the lock file up to date.
 lock:
 	$(BIN)/python -m pip install --quiet uv
@@ -40,4 +50,4 @@ lock:
 	  --no-header --no-annotate --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv demo-run .snakemake
+	rm -rf .venv .venv-bench demo-run .snakemake

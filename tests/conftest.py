@@ -133,7 +133,7 @@ def staged() -> Callable[..., Receipt]:
 
     def publish(store: Store, asset: Asset = SMALL, content: bytes = b"bytes") -> Receipt:
         part = store.part(asset)
-        fd = part.restart(Part(validator="v", origin="https://h", total=len(content)))
+        fd = part.restart(Part(validator="v", origin="https://h", total=len(content)), None)
         os.write(fd, content)
         os.close(fd)
 

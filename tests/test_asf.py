@@ -424,6 +424,15 @@ def test_a_page_that_shifts_while_it_is_read_is_found_out(box, access, monkeypat
         search(query.parse({"archive": "asf", "relative_orbit": 35}), access)
 
 
+def test_no_time_goes_into_baselines_that_nobody_asked_for(box, access, monkeypatch):
+    from asf_search import S1Product
+
+    read = []
+    monkeypatch.setattr(S1Product, "_parse_state_vector", lambda self, text: (read.append(text), None))
+    assert search(query.parse({"archive": "asf", "relative_orbit": 35}), access)[0]
+    assert set(read) == {None}
+
+
 def test_a_cap_does_not_hide_that_less_came_than_was_asked_for(box, access):
     box.set_faults([{"match": {"host": CMR}, "headers": {"CMR-Hits": "99"}}])
     with pytest.raises(IncompleteSearch):

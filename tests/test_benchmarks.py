@@ -1,4 +1,4 @@
-"""The bench of faults can tell a right file from a wrong one: else its table would say nothing."""
+"""The benches believe nobody: they count, hash and compare, and would tell a right file from a wrong one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,90 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Run a case of two small files on our own server, with the contestants that are given."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import contest
+    import files
+    import serve
+
+    def measure(contestants, goals=()):
+        @contextmanager
+        def setting(bench):
+            made = files.make(bench.room / "www", "file", 2, 100_000)
+            with serve.own(bench.room / "www", bench.pem, bench.room / "server") as server:
+                wanted = files.at(f"https://127.0.0.1:{server.port}", made)
+                yield contest.Setting(
+                    files=wanted, contestants=contestants, about=server.kind, counter=server
+                )
+
+        pem, bundle = serve.certificate(tmp_path, ["127.0.0.1"])
+        bench = contest.Bench(room=tmp_path, pem=pem, bundle=bundle, quick=True)
+        case = contest.Case(name="tiny", title="two small files", setting=setting, goals=goals)
+        return contest.run(case, bench, rounds=1)
+
+    return measure
+
+
+def test_contestants_do_the_same_job_and_the_server_counts_it(measured, capsys):
+    from rich.console import Console
+
+    import contest
+    import engines
+    import report
+
+    goals = [
+        contest.Goal(text="requests", figure=lambda one: one["skystage 2"].sent.requests, at_most=2),
+        contest.Goal(text="beside one who is not there", figure=lambda one: one["nobody"].cpu, at_most=1),
+    ]
+    nobody = engines.absent("nobody", "was never written")
+    result = measured([engines.skystage(2), engines.library("urllib"), nobody], goals)
+    assert not result.failures
+    for name in ("skystage 2", "urllib"):
+        (sample,) = result.samples(name)
+        assert (sample.sent.requests, sample.sent.bytes, sample.bytes) == (2, 200_000, 200_000)
+        assert sample.cpu > 0
+        assert 5e6 < sample.rss < 500e6
+    assert [(goal["met"], goal["figure"]) for goal in report.to_json(result)["goals"]] == [
+        (True, 2),
+        (None, None),
+    ]
+    json.dumps(report.to_json(result))
+    report.show(result, Console(width=200))
+    assert "absent: was never written" in capsys.readouterr().out
+
+
+def test_who_writes_wrong_bytes_or_none_has_failed(measured):
+    import contest
+
+    lie = "import pathlib, sys; [pathlib.Path(sys.argv[1], n).write_bytes(b'x') for n in sys.argv[2:]]"
+
+    def liar(job):
+        return [sys.executable, "-c", lie, str(job.out), *(file.name for file in job.files)]
+
+    result = measured(
+        [
+            contest.Contestant(name="liar", command=liar),
+            contest.Contestant(name="idler", command=lambda _: [sys.executable, "-c", "pass"]),
+            contest.Contestant(name="quitter", command=lambda _: [sys.executable, "-c", "exit('no more')"]),
+        ]
+    )
+    assert result.failures == {
+        "liar": "file-00000.bin has the wrong bytes",
+        "idler": "file-00000.bin is missing",
+        "quitter": "no more",
+    }
+    assert not result.samples("liar")
 
 
 def test_the_table_of_faults_tells_right_from_wrong_and_names_what_is_absent(tmp_path):

@@ -76,7 +76,7 @@ def test_every_command_is_in_the_readme():
     from skystage import cli
 
     readme = (ROOT / "README.md").read_text()
-    commands = next(action for action in cli._parser()._actions if action.choices).choices
+    commands = next(action for action in cli._parser("")._actions if action.choices).choices
     for name in commands:
         assert f"{name}" in readme
 

@@ -186,6 +186,12 @@ def test_each_refusal_is_its_own_error_after_the_right_number_of_tries(
     assert nothing_is_there(store, slc)
 
 
+def test_a_signed_address_that_is_refused_is_signed_again_once(box, slc, store, access):
+    box.set_faults([{"match": {"host": BYTES, "times": 1}, "status": 403}])
+    assert fetch_asset(slc, store, access).attempts == 1
+    assert [request["status"] for request in bodies(box)] == [403, 200]
+
+
 def test_a_retry_after_is_waited_for_by_all(box, slcs, store, access):
     box.set_faults([{"match": {"host": BYTES, "times": 1}, "status": 429, "retry_after": 1}])
     outcome = fetch_all([granule.asset("data") for granule in slcs[:4]], store, access)

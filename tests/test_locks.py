@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,30 @@ def test_a_file_system_without_locks_is_named_with_the_way_out(tmp_path, monkeyp
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(StoreError, match="another file system"):
         Lock(tmp_path / "a").acquire()
+
+
+def test_a_lock_holds_a_record_that_is_replaced_whole(tmp_path):
+    with Lock(tmp_path / "a") as lock:
+        assert lock.read() == b""
+        lock.write(b"a long record")
+        lock.write(b"short")
+    with Lock(tmp_path / "a") as lock:
+        assert lock.read().rstrip() == b"short"
+
+
+def test_a_record_that_a_full_disk_does_not_take_is_one_line():
+    with (
+        Lock(Path("/dev/full")) as lock,
+        pytest.raises(StoreError, match="/dev/full: cannot be written: No sp"),
+    ):
+        lock.write(b"record")
+
+
+def test_a_folder_that_takes_no_lock_is_named_with_the_way_out(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="SKYSTAGE_STATE") as caught:
+        Lock(tmp_path / "file" / "a").acquire()
+    assert f"{tmp_path}/file: no lock can be made here" in str(caught.value)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "disk"), KeyboardInterrupt()])

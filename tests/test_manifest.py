@@ -50,7 +50,11 @@ def granule(name: str, **fields) -> Granule:
 def frozen(tmp_path, *granules):
     count = len(granules)
     return plan.write(
-        tmp_path / "p", query=Query(archive="asf"), granules=granules, hits=count, received=count
+        tmp_path / "p",
+        query=Query(archive="asf"),
+        granules=sorted(granules, key=lambda one: one.id),
+        hits=count,
+        received=count,
     )
 
 
@@ -120,6 +124,16 @@ def test_two_manifests_of_one_plan_are_equal_but_for_their_times(written):
     assert [item["id"] for item in first] == ["a", "b"]
 
 
+def test_an_asset_that_granules_share_is_in_each_item_and_once_in_the_checksums(written):
+    shared = granule("g").assets[0]
+    counts, items, out = written(granule("g"), granule("h", assets=(shared,)))
+    assert (counts.items, counts.assets) == (2, 1)
+    assert items[0]["assets"] == items[1]["assets"]
+    assert out.with_name("checksums.txt").read_text().count("\n") == 1
+    counts, items, _ = written(granule("i"), granule("j", assets=granule("i").assets), skip=("i", "j"))
+    assert (counts.items, counts.assets, counts.missing, items) == (0, 0, 1, [])
+
+
 def test_a_manifest_can_be_geoparquet(tmp_path, store, staged):
     rustac = pytest.importorskip("rustac", reason="the extra 'parquet' is not installed")
     import asyncio
@@ -140,6 +154,7 @@ def test_geoparquet_without_its_package_names_the_extra(tmp_path, store, monkeyp
     monkeypatch.setitem(sys.modules, "rustac", None)
     with pytest.raises(SkystageError, match="skystage\\[parquet\\]"):
         manifest.write(frozen(tmp_path), store, tmp_path / "items.parquet")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "store"]
 
 
 # --------------------------------------------------------------------------------------------------

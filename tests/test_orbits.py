@@ -159,7 +159,7 @@ def test_the_password_of_the_second_catalogue_is_sent_once_to_its_own_service(
 
 def test_granules_of_other_missions_pass_unchanged(access):
     other = Granule(archive="asf", collection="C", id="g", native_id="g", properties={"platform": "ALOS"})
-    assert orbits.find([other], True, access).granules == [other]
+    assert list(orbits.find([other], True, access).granules) == [other]
 
 
 def test_a_catalogue_that_answers_with_something_else_is_down(box, access, tmp_path, impatient):
@@ -191,6 +191,18 @@ def test_windows_join_what_lies_close_and_stay_below_what_can_be_paged():
     assert all(any(a <= start - ORBIT and stop + MARGIN <= b for a, b in windows) for start, stop in daily)
 
 
+def test_needs_of_one_day_are_one_interval_for_the_catalogue():
+    needs = orbits._Needs()
+    late = NOON + timedelta(hours=11, microseconds=1)
+    for mission, start in (("S1B", NOON), ("S1A", late), ("S1A", NOON), ("S1A", NOON + timedelta(days=1))):
+        needs.add((mission, start, start + MARGIN))
+    assert list(needs)[1] == ("S1A", late, late + MARGIN)
+    assert needs.days() == {
+        "S1A": [(NOON, late + MARGIN), (NOON + timedelta(days=1), NOON + timedelta(days=1) + MARGIN)],
+        "S1B": [(NOON, NOON + MARGIN)],
+    }
+
+
 def test_names_of_another_form_are_passed_over():
     assert orbits._parse("README.txt") is None
     assert (
@@ -205,9 +217,9 @@ def test_recorded_orbit_files_are_served_and_proved_as_they_are(
 ):
     """The real file of 2018-04-20: its MD5 is the same in the bucket's listing and in the catalogue."""
     open_box(catalogue=recordings)
-    need = ("S1A", datetime(2018, 4, 20, 4, 30, tzinfo=UTC), datetime(2018, 4, 20, 4, 31, tzinfo=UTC))
-    listed = orbits._listed("AUX_POEORB", [need], access, {})
-    best = choose(listed["S1A"], *need[1:])
+    need = (datetime(2018, 4, 20, 4, 30, tzinfo=UTC), datetime(2018, 4, 20, 4, 31, tzinfo=UTC))
+    listed = orbits._listed("AUX_POEORB", {"S1A": [need]}, access, {})
+    best = choose(listed["S1A"], *need)
     assert best.name == "S1A_OPER_AUX_POEORB_OPOD_20210307T053325_V20180419T225942_20180421T005942.EOF"
     assert best.md5 == "ddfe74941e83e50e801e2864f3d0acd2"
     assert fetch_asset(best.asset(), store, access).size == 4409493

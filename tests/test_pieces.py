@@ -19,9 +19,10 @@ def test_one_connection_brings_a_file_in_one_piece():
 
 def test_a_second_connection_cuts_the_piece_and_takes_what_comes_next():
     pieces = Pieces([(0, 100 * MIB)])
-    first, second = pieces.claim(), pieces.claim()
+    first, second = pieces.claim(), pieces.claim(4)
     assert (first.at, first.stop) == (0, second.at)
-    assert LEAST <= first.left <= second.left <= MOST
+    assert first.left == 25 * MIB  # its fair share: its connection is used for as long as possible
+    assert LEAST <= second.left <= MOST
     assert second.stop < 100 * MIB  # the rest is for whoever is done first
 
 

@@ -92,7 +92,7 @@ def test_to_look_into_a_store_makes_nothing_and_needs_no_right_to_write(store, s
 def test_without_a_checksum_a_part_from_before_a_crash_of_the_machine_is_not_continued(store, monkeypatch):
     proved = replace(ASSET, checksums={"md5": "m"})
     for asset in (ASSET, proved):
-        fd = store.part(asset).restart(Part(validator="v", origin="https://h", total=5))
+        fd = store.part(asset).restart(Part(validator="v", origin="https://h", total=5), None)
         os.write(fd, b"byt")
         os.close(fd)
         assert store.part(asset).read().size == 3
@@ -134,7 +134,7 @@ def test_a_path_that_leaves_the_store_is_refused(store, path):
 
 def test_a_part_is_continued_only_for_the_same_expected_bytes(store):
     part = store.part(ASSET)
-    fd = part.restart(Part(validator="v", origin="https://h", total=5))
+    fd = part.restart(Part(validator="v", origin="https://h", total=5), None)
     os.write(fd, b"byt")
     os.close(fd)
     assert store.part(ASSET).read() == Part(size=3, validator="v", origin="https://h", total=5)
@@ -147,7 +147,7 @@ def test_a_part_is_continued_only_for_the_same_expected_bytes(store):
 
 def test_a_part_with_a_broken_note_is_no_part(store):
     part = store.part(ASSET)
-    os.close(part.restart(Part()))
+    os.close(part.restart(Part(), None))
     note = part.path.with_suffix(".json")
     for text in ("", "{", "[]", "{}", '{"expected": "x", "no": 1}'):
         note.write_text(text)

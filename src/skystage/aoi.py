@@ -103,12 +103,6 @@ def intersects(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return bool(_usable(a).intersects(_usable(b)))
 
 
-def intersecting(area: Mapping[str, Any], footprints: Iterable[Mapping[str, Any] | None]) -> list[bool]:
-    """Which footprints share at least a point with the area; one that is not known does not."""
-    ready = Area(area)
-    return [footprint is not None and ready.intersects(footprint) for footprint in footprints]
-
-
 class Area:
     """An area of interest made ready for being compared with thousands of footprints.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,7 +19,7 @@ from skystage.resume import Part
 from skystage.retry import TRIES
 from skystage.verify import Digester
 
-FIRST_LOOK = 0.2
+FIRST_LOOK = 0.05
 """Seconds after which a transfer's pace is known well enough."""
 WORTH_HELP = 0.5
 """Seconds that a transfer must still need, at its pace, to be worth a second connection."""
@@ -86,7 +87,7 @@ class Arrival:
     def anew(cls, file: PartFile, version: Part, end: int | None, digester: Digester | None) -> Self:
         """An arrival of which nothing is there yet; what was there of another version is thrown away."""
         made = cls(file, version, end, digester)
-        made._file.bytes = file.restart(version)
+        made._file.bytes = file.restart(version, end)
         return made
 
     @property
@@ -206,12 +207,16 @@ class Arrival:
         return self._digester.digests()
 
     def close(self) -> None:
-        """Nobody brings anything any more."""
+        """Nobody brings anything any more; what is there can be continued."""
         with self._change:
             if self._over:
                 return
             self._over = True
+            unfinished = not self._pieces.complete and not self.spoilt
             self._change.notify_all()
+        if unfinished and self.held:
+            with suppress(OSError):  # without a note it is begun anew
+                self._part_file.note(self.version)
         self._leave(self._file)
 
     def _leave(self, file: _File) -> None:

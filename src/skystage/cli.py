@@ -8,21 +8,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO
 
 from skystage import __version__
 from skystage.errors import Offline, QueryError, SkystageError
 
 if TYPE_CHECKING:
-    from skystage.model import Asset, Json, Query
-    from skystage.plan import Plan
+    from skystage.canon import Json
+    from skystage.model import Granule, Query
+    from skystage.planfile import Entry, PlanFile
     from skystage.report import Stack
-    from skystage.store import Store
+    from skystage.staged import Staged
 
 DONE, USAGE, NOTHING, FAILED = 0, 2, 3, 4
 
@@ -39,10 +40,12 @@ def run(argv: list[str]) -> int:
     """Run a command; the exit code. A user's mistake is one line on stderr, never a traceback."""
     # What stands behind -- is another program's: argparse must not look for options in it.
     end = argv.index("--") if argv[:1] == ["sandbox"] and "--" in argv else len(argv)
-    arguments = _parser().parse_args(argv[:end], argparse.Namespace(behind=argv[end + 1 :]))
+    name = argv[0] if argv and argv[0] in COMMANDS else ""
+    begin = 1 if name else 0
+    arguments = _parser(name).parse_args(argv[begin:end], argparse.Namespace(behind=argv[end + 1 :]))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code: int = arguments.command(arguments)
+        return COMMANDS[name].run(arguments)
     except SkystageError as error:
         _say(f"skystage: {error}")
         for note in getattr(error, "__notes__", ()):
@@ -55,7 +58,6 @@ def run(argv: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         _say(f"skystage: {where}{error.strerror or error}")
         return 1
-    return code
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -85,37 +87,47 @@ def _query(path: str) -> Query:
 
 
 def _search(arguments: argparse.Namespace) -> int:
+    import shutil
+    import tempfile
+
     from skystage import archives
-    from skystage.model import canonical
+    from skystage.model import Granule, canonical
     from skystage.transport import Access
 
     asked = _query(arguments.query)
     found = archives.get(asked.archive).search(asked, Access())
-    granules = list(found)
-    if arguments.output is not None:
-        lines = "".join(f"{canonical(granule.to_json())}\n" for granule in granules)
-        arguments.output.write_text(lines, encoding="utf-8")
-    if arguments.geojson:
-        features = [
-            {
-                "type": "Feature",
-                "id": granule.id,
-                "geometry": granule.geometry,
-                "properties": {**granule.properties, "stack": granule.stack},
-            }
-            for granule in granules
-        ]
-        _print(json.dumps({"type": "FeatureCollection", "features": features}))
-    elif arguments.json:
-        counts = {"hits": found.hits, "received": found.received, "truncated": found.truncated}
-        _print(json.dumps({**counts, "granules": [granule.to_json() for granule in granules]}))
-    elif arguments.output is None:
-        for granule in granules:
-            size = sum(asset.size or 0 for asset in granule.assets)
-            when = "" if granule.start is None else f"{granule.start:%Y-%m-%d %H:%M:%S}"
-            _print(f"{granule.id}  {when}  {granule.stack}  {_bytes(size)}")
-    _say(f"{len(granules):,} granules of {found.hits:,}{', truncated' if found.truncated else ''}")
-    return DONE if granules or arguments.allow_empty else NOTHING
+    count = 0
+    # On disk until the search has proved complete: half of an answer is none.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as lines:
+        for count, granule in enumerate(found, 1):  # noqa: B007
+            lines.write(f"{canonical(granule.to_json())}\n")
+        if arguments.output is not None:
+            lines.seek(0)
+            with arguments.output.open("w", encoding="utf-8", newline="\n") as file:
+                shutil.copyfileobj(lines, file)
+        lines.seek(0)
+        granules = (Granule.from_json(json.loads(line)) for line in lines)
+        if arguments.geojson:
+            _print_array({"type": "FeatureCollection"}, "features", map(_feature, granules))
+        elif arguments.json:
+            counts = {"hits": found.hits, "received": found.received, "truncated": found.truncated}
+            _print_array(counts, "granules", (granule.to_json() for granule in granules))
+        elif arguments.output is None:
+            for granule in granules:
+                size = sum(asset.size or 0 for asset in granule.assets)
+                when = "" if granule.start is None else f"{granule.start:%Y-%m-%d %H:%M:%S}"
+                _print(f"{granule.id}  {when}  {granule.stack}  {_bytes(size)}")
+    _say(f"{count:,} granules of {found.hits:,}{', truncated' if found.truncated else ''}")
+    return DONE if count or arguments.allow_empty else NOTHING
+
+
+def _feature(granule: Granule) -> dict[str, Json]:
+    return {
+        "type": "Feature",
+        "id": granule.id,
+        "geometry": granule.geometry,
+        "properties": {**granule.properties, "stack": granule.stack},
+    }
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -202,27 +214,31 @@ def _stack_row(stack: Stack) -> tuple[str, ...]:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from skystage.plan import Plan
+    from skystage.planfile import PlanFile
+    from skystage.staged import Staged
 
-    looking = arguments.dry_run or arguments.offline
-    plan, store = Plan(arguments.plan), _store(arguments, read_only=looking)
-    assets = _chosen(plan, arguments)
-    missing = [asset for asset in assets if store.receipt(asset) is None]
+    plan, staged = PlanFile(arguments.plan), Staged(arguments.store)
+    missing, already, size = [], 0, 0
+    for entry in plan.entries(arguments.batch, arguments.asset):
+        if (receipt := staged.proof(entry)) is None:
+            missing.append(entry)
+        else:
+            already += 1
+            size += receipt["size"]
+    to_come = sum(entry.size or 0 for entry in missing)
     if arguments.dry_run:
-        size = sum(asset.size or 0 for asset in missing)
-        already = len(assets) - len(missing)
+        planned = already + len(missing)
         if arguments.json:
-            _print_json(planned=len(assets), already=already, missing=len(missing), bytes=size)
-        _say(f"{already:,} of {len(assets):,} assets are staged; to come: {_bytes(size)}")
+            _print_json(planned=planned, already=already, missing=len(missing), bytes=to_come)
+        _say(f"{already:,} of {planned:,} assets are staged; to come: {_bytes(to_come)}")
         return DONE
     if missing and not arguments.offline:
-        result = _staged_now(plan, store, missing, arguments)
+        result = _staged_now(arguments, to_come)
     else:
-        result = _staged_before(plan, store, assets, arguments)
+        failures = _not_staged(missing) | plan.lacking(arguments.batch, arguments.asset)
+        result = _staged_before(already, size, failures)
     if arguments.into is not None:
-        for asset in assets:
-            if store.receipt(asset) is not None:
-                store.link(asset, arguments.into, symbolic=arguments.symlink)
+        _link(plan, arguments)
     if arguments.json:
         _print_json(**result)
     for item in result["failed"]:
@@ -234,18 +250,27 @@ def _fetch(arguments: argparse.Namespace) -> int:
     return FAILED if result["failed"] else DONE
 
 
-def _staged_now(
-    plan: Plan, store: Store, missing: list[Asset], arguments: argparse.Namespace
-) -> dict[str, Json]:
+def _link(plan: PlanFile, arguments: argparse.Namespace) -> None:
+    from skystage.store import Store
+
+    store = Store(arguments.store, read_only=True)
+    for entry in plan.entries(arguments.batch, arguments.asset):
+        if store.proof(entry) is not None:
+            store.link(entry, arguments.into, symbolic=arguments.symlink)
+
+
+def _staged_now(arguments: argparse.Namespace, to_come: int) -> dict[str, Json]:
     """Fetch what is missing."""
     from skystage.batch import fetch_plan
+    from skystage.plan import Plan
     from skystage.progress import progress
+    from skystage.store import Store
     from skystage.transport import Access
 
-    with progress(sum(asset.size or 0 for asset in missing)) as listen:
+    with progress(to_come) as listen:
         outcome = fetch_plan(
-            plan,
-            store,
+            Plan(arguments.plan),
+            Store(arguments.store),
             Access(),
             batch=arguments.batch,
             keys=arguments.asset,
@@ -264,24 +289,21 @@ def _staged_now(
     }
 
 
-def _staged_before(
-    plan: Plan, store: Store, assets: list[Asset], arguments: argparse.Namespace
-) -> dict[str, Json]:
-    """What is staged, without a request and without loading what could make one; the rest failed."""
-    receipts = {asset.path: store.receipt(asset) for asset in assets}
-    staged = [receipt for receipt in receipts.values() if receipt is not None]
-    failures: dict[str, SkystageError] = {
-        path: Offline(f"{path}: not staged, and --offline forbids to fetch it")
-        for path, receipt in receipts.items()
-        if receipt is None
-    }
-    failures |= plan.lacking(arguments.batch, arguments.asset)
+def _not_staged(missing: list[Entry]) -> dict[str, SkystageError]:
     return {
-        "planned": len(staged) + len(failures),
-        "staged": len(staged),
-        "already": len(staged),
+        entry.path: Offline(f"{entry.path}: not staged, and --offline forbids to fetch it")
+        for entry in missing
+    }
+
+
+def _staged_before(staged: int, size: int, failures: Mapping[str, SkystageError]) -> dict[str, Json]:
+    """What is staged, without a request and without loading what could make one; the rest failed."""
+    return {
+        "planned": staged + len(failures),
+        "staged": staged,
+        "already": staged,
         "failed": _failed(failures),
-        "bytes": sum(receipt.size for receipt in staged),
+        "bytes": size,
         "bytes_moved": 0,
         "requests": 0,
         "seconds": 0.0,
@@ -296,18 +318,19 @@ def _failed(failures: Mapping[str, SkystageError]) -> list[Json]:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from skystage.plan import Plan
+    from skystage.planfile import PlanFile
+    from skystage.staged import Staged
 
-    plan, store = Plan(arguments.plan), _store(arguments, read_only=True)
+    plan, staged = PlanFile(arguments.plan), Staged(arguments.store)
     ok, missing, damaged = 0, [], []
-    for asset in _chosen(plan, arguments):
-        problem = _problem(asset, store, deep=arguments.deep)
+    for entry in plan.entries(arguments.batch, arguments.asset):
+        problem = _problem(entry, staged, deep=arguments.deep)
         if problem is None:
             ok += 1
         elif problem == "missing":
-            missing.append(asset.path)
+            missing.append(entry.path)
         else:
-            damaged.append(f"{asset.path}: {problem}")
+            damaged.append(f"{entry.path}: {problem}")
     if arguments.json:
         _print_json(ok=ok, missing=missing, damaged=damaged)
     else:
@@ -319,10 +342,11 @@ def _verify(arguments: argparse.Namespace) -> int:
     return FAILED if missing or damaged else DONE
 
 
-def _problem(asset: Asset, store: Store, *, deep: bool) -> str | None:
-    receipt, path = store.receipt(asset), store.path(asset)
+def _problem(entry: Entry, staged: Staged, *, deep: bool) -> str | None:
+    receipt = staged.proof(entry)
     if receipt is not None and not deep:
         return None
+    path = staged.path(entry)
     if not path.exists():
         return "missing"
     if not deep:
@@ -330,21 +354,22 @@ def _problem(asset: Asset, store: Store, *, deep: bool) -> str | None:
     from skystage.errors import TransferError
     from skystage.verify import digest_file, prove
 
-    digests = digest_file(path, asset.checksums)
+    digests = digest_file(path, entry.checksums)
     try:
-        prove(asset, path, digests)
+        prove(entry, path, digests)
     except TransferError as error:
-        return error.message.removeprefix(f"{asset.path}: ")
+        return error.message.removeprefix(f"{entry.path}: ")
     if receipt is None:
         return "no receipt"
-    return None if digests["sha256"] == receipt.digests["sha256"] else "not the bytes that were staged"
+    return None if digests["sha256"] == receipt["digests"]["sha256"] else "not the bytes that were staged"
 
 
 def _manifest(arguments: argparse.Namespace) -> int:
     from skystage.manifest import write
     from skystage.plan import Plan
+    from skystage.store import Store
 
-    written = write(Plan(arguments.plan), _store(arguments, read_only=True), arguments.output)
+    written = write(Plan(arguments.plan), Store(arguments.store, read_only=True), arguments.output)
     if arguments.json:
         _print_json(items=written.items, assets=written.assets, missing=written.missing)
     _say(f"{written.items:,} items, {written.assets:,} assets in {arguments.output}")
@@ -357,7 +382,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from skystage.export import FORMATS
     from skystage.plan import Plan
 
-    for line in FORMATS[arguments.format](_chosen(Plan(arguments.plan), arguments)):
+    for line in FORMATS[arguments.format](Plan(arguments.plan).chosen(arguments.batch, arguments.asset)):
         _print(line)
     return DONE
 
@@ -393,16 +418,28 @@ def _archives(arguments: argparse.Namespace) -> int:
 
 
 def _limits(arguments: argparse.Namespace) -> int:
-    from skystage.limits import DEFAULTS, config_file, configured, state_directory
+    from dataclasses import asdict
 
-    table = {**DEFAULTS, **configured()}
-    rows = {host: {"connections": limit.connections, "rate": limit.rate} for host, limit in table.items()}
+    from skystage.limits import Limits
+    from skystage.settings import DEFAULTS, config_file, configured, state_directory
+
+    said = configured()
+    limits = Limits(said, state_directory())
+    rows = {host: asdict(limits.of(host)) for host in {**DEFAULTS, **said}}
     if arguments.json:
         _print_json(limits=rows, config=str(config_file()), state=str(state_directory()))
         return DONE
     _table(
-        ("host", "connections", "requests/s"),
-        [(host, str(row["connections"]), str(row["rate"] or "any")) for host, row in rows.items()],
+        ("host", "connections", "requests/s", "bytes/s", "bytes/day"),
+        [
+            (
+                host,
+                str(row["connections"]),
+                str(row["rate"] or "any"),
+                *(_bytes(row[key]) if row[key] else "any" for key in ("bandwidth", "daily_bytes")),
+            )
+            for host, row in rows.items()
+        ],
     )
     _say(f"from {config_file()}; shared state in {state_directory()}")
     return DONE
@@ -443,44 +480,59 @@ def _sandbox(arguments: argparse.Namespace) -> int:
 # Arguments
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="skystage",
-        description="Stage archive data inside Prefect and Snakemake workflows, byte for byte verified.",
-    )
-    parser.add_argument("--version", action="version", version=f"skystage {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+_HELP = partial(argparse.HelpFormatter, width=80)
+"""To ask for the terminal's width, argparse loads shutil with all its compressors."""
 
-    def command(
-        name: str, function: Callable[[argparse.Namespace], int], text: str
-    ) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text)
-        made.set_defaults(command=function)
-        if name != "sandbox":
-            made.add_argument("--json", action="store_true", help="one JSON object on stdout")
-        return made
 
-    search = command("search", _search, "ask an archive, and list what it has")
+def _parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command, or for any other word the one that knows their names.
+
+    Not all at once: to declare the arguments of every command costs as much as most of them do.
+    """
+    if name not in COMMANDS:
+        parser = argparse.ArgumentParser(
+            prog="skystage",
+            description="Stage archive data inside Prefect and Snakemake workflows, byte for byte verified.",
+            formatter_class=_HELP,
+        )
+        parser.add_argument("--version", action="version", version=f"skystage {__version__}")
+        commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        for known, command in COMMANDS.items():
+            commands.add_parser(known, help=command.text, formatter_class=_HELP)
+        return parser
+    command = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=f"skystage {name}", description=command.text, formatter_class=_HELP)
+    if name != "sandbox":
+        parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    command.declare(parser)
+    return parser
+
+
+def _search_arguments(search: argparse.ArgumentParser) -> None:
     search.add_argument("query", metavar="QUERY.yaml", help="- for standard input")
     search.add_argument("--geojson", action="store_true", help="footprints as GeoJSON on stdout")
     search.add_argument("-o", dest="output", type=Path, metavar="FILE.ndjson", help="write the granules here")
     search.add_argument("--allow-empty", action="store_true", help="exit 0 also when nothing matches")
 
-    plan = command("plan", _plan, "search, filter and freeze into a plan file")
+
+def _plan_arguments(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("query", metavar="QUERY.yaml", help="- for standard input")
     plan.add_argument("-o", dest="output", type=Path, required=True, metavar="PLAN.ndjson")
     plan.add_argument("--explain", action="store_true", help="list every dropped granule with its reason")
     plan.add_argument("--allow-empty", action="store_true", help="exit 0 also when nothing is kept")
 
-    difference = command("plan-diff", _plan_diff, "compare two plans: new, gone, reprocessed")
+
+def _plan_diff_arguments(difference: argparse.ArgumentParser) -> None:
     difference.add_argument("old", type=Path)
     difference.add_argument("new", type=Path)
 
-    summary = command("summary", _summary, "the stacks of a plan: dates, gaps, platforms, bytes")
+
+def _summary_arguments(summary: argparse.ArgumentParser) -> None:
     summary.add_argument("plan", type=Path)
     summary.add_argument("--scenes", action="store_true", help="list the scenes of each stack")
 
-    fetch = command("fetch", _fetch, "stage the assets of a plan")
+
+def _fetch_arguments(fetch: argparse.ArgumentParser) -> None:
     _on_a_store(fetch)
     fetch.add_argument("--into", type=Path, metavar="DIR", help="link the staged files below DIR as well")
     fetch.add_argument(
@@ -490,30 +542,38 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--dry-run", action="store_true", help="say what would be fetched")
     fetch.add_argument("--offline", action="store_true", help="make no request: fail for what is not staged")
 
-    verify = command("verify", _verify, "what is staged, missing or damaged")
+
+def _verify_arguments(verify: argparse.ArgumentParser) -> None:
     _on_a_store(verify)
     verify.add_argument("--deep", action="store_true", help="hash every file again")
 
-    manifest = command("manifest", _manifest, "write what is staged as a STAC ItemCollection")
+
+def _manifest_arguments(manifest: argparse.ArgumentParser) -> None:
     manifest.add_argument("plan", type=Path)
     manifest.add_argument("--store", type=Path, required=True, metavar="DIR")
     manifest.add_argument("-o", dest="output", type=Path, required=True, metavar="ITEMS.{json,parquet}")
 
-    export = command("export", _export, "write the plan as a list for another download tool")
+
+def _export_arguments(export: argparse.ArgumentParser) -> None:
     export.add_argument("plan", type=Path)
     export.add_argument("--format", choices=("curl", "aria2", "rclone", "urls"), required=True)
     _which(export)
 
-    command("archives", _archives, "what can be queried, with its keys")
 
-    limits = command("limits", _limits, "what the hosts may be asked")
+def _archives_arguments(archives: argparse.ArgumentParser) -> None:
+    del archives
+
+
+def _limits_arguments(limits: argparse.ArgumentParser) -> None:
     limits.add_argument("action", choices=("show",))
 
-    doctor = command("doctor", _doctor, "check credentials, reachability and disk: each finding with its fix")
+
+def _doctor_arguments(doctor: argparse.ArgumentParser) -> None:
     doctor.add_argument("archive", nargs="*", help="default: all")
     doctor.add_argument("--store", type=Path, metavar="DIR", help="check this store's disk and locks too")
 
-    sandbox = command("sandbox", _sandbox, "run a command against the archives in a box")
+
+def _sandbox_arguments(sandbox: argparse.ArgumentParser) -> None:
     sandbox.add_argument("action", choices=("run", "serve"))
     sandbox.add_argument("--catalogue", type=Path, metavar="DIR", help="recorded answers to load")
     sandbox.add_argument("--faults", type=Path, metavar="FILE", help="faults to inject (YAML or JSON)")
@@ -525,7 +585,6 @@ def _parser() -> argparse.ArgumentParser:
         "skystage sandbox {run,serve} [--catalogue DIR] [--faults FILE] [--log FILE]\n"
         "       [--payload-size BYTES] [-- COMMAND ...]"
     )
-    return parser
 
 
 def _on_a_store(parser: argparse.ArgumentParser) -> None:
@@ -541,27 +600,41 @@ def _which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--asset", action="append", metavar="KEY", help="only assets of this key; repeatable")
 
 
-def _store(arguments: argparse.Namespace, *, read_only: bool) -> Store:
-    from skystage.store import Store
-
-    return Store(arguments.store, read_only=read_only)
-
-
-def _chosen(plan: Plan, arguments: argparse.Namespace) -> list[Asset]:
-    return plan.chosen(arguments.batch, arguments.asset)
-
-
 def _batch(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N")
-    return int(match[1]), int(match[2])
+    return int(number), int(count)
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+class _Command(NamedTuple):
+    run: Callable[[argparse.Namespace], int]
+    declare: Callable[[argparse.ArgumentParser], None]
+    text: str
+
+
+COMMANDS: Mapping[str, _Command] = {
+    "search": _Command(_search, _search_arguments, "ask an archive, and list what it has"),
+    "plan": _Command(_plan, _plan_arguments, "search, filter and freeze into a plan file"),
+    "plan-diff": _Command(_plan_diff, _plan_diff_arguments, "compare two plans: new, gone, reprocessed"),
+    "summary": _Command(_summary, _summary_arguments, "the stacks of a plan: dates, gaps, platforms, bytes"),
+    "fetch": _Command(_fetch, _fetch_arguments, "stage the assets of a plan"),
+    "verify": _Command(_verify, _verify_arguments, "what is staged, missing or damaged"),
+    "manifest": _Command(_manifest, _manifest_arguments, "write what is staged as a STAC ItemCollection"),
+    "export": _Command(_export, _export_arguments, "write the plan as a list for another download tool"),
+    "archives": _Command(_archives, _archives_arguments, "what can be queried, with its keys"),
+    "limits": _Command(_limits, _limits_arguments, "what the hosts may be asked"),
+    "doctor": _Command(
+        _doctor, _doctor_arguments, "check credentials, reachability and disk: each finding with its fix"
+    ),
+    "sandbox": _Command(_sandbox, _sandbox_arguments, "run a command against the archives in a box"),
+}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -574,6 +647,14 @@ def _print(text: str) -> None:
 
 def _print_json(**values: Any) -> None:
     _print(json.dumps(values))
+
+
+def _print_array(values: Mapping[str, Json], name: str, items: Iterable[Json]) -> None:
+    """One JSON object whose last member is an array: that may be longer than memory holds."""
+    _write(sys.stdout, f"{json.dumps(values)[:-1]}, {json.dumps(name)}: [")
+    for number, item in enumerate(items):
+        _write(sys.stdout, f"{', ' if number else ''}{json.dumps(item)}")
+    _print("]}")
 
 
 def _say(*lines: str) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LOOK = 0.05
+LOOK = 0.02
 """Seconds between two looks for something to help with."""
 
 Help = Callable[[], bool]

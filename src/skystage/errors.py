@@ -23,7 +23,9 @@
     │   ├── NotReady                       transient: 202, the archive still prepares it
     │   ├── Throttled                      transient: 429, with Retry-After
     │   ├── ServerFault                    transient: 5xx
+    │   ├── Untrusted                      a certificate that this machine does not trust
     │   ├── Interrupted                    transient: the connection broke or stalled
+    │   ├── HostDown                       transient: not even asked, because the host does not answer
     │   ├── WrongBody                      a page where data was promised
     │   │   └── WrongRange                 another range than was asked for
     │   ├── ShortBody                      transient: fewer bytes than the server announced
@@ -184,10 +186,32 @@ class ServerFault(TransferError):
     transient = True
 
 
+class Untrusted(TransferError):
+    """The host's certificate is not one that this machine trusts."""
+
+
 class Interrupted(TransferError):
     """The connection could not be made, broke, or stalled."""
 
     transient = True
+
+
+class HostDown(TransferError):
+    """No request was made: the host did not answer others, and is tried again in `retry_after` seconds.
+
+    Attributes
+    ----------
+    lasting
+        Seconds for which it has been down.
+    """
+
+    transient = True
+
+    def __init__(
+        self, message: str, *, hint: str = "", retry_after: float | None = None, lasting: float = 0.0
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.lasting = lasting
 
 
 class WrongBody(TransferError):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from skystage.model import Asset
 from skystage.s3 import https_url
-from skystage.store import inside
+from skystage.staged import inside
 
 
 def urls(assets: Iterable[Asset]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from skystage.crew import Crew
 from skystage.errors import (
     ChecksumMismatch,
     CredentialsMissing,
+    HostDown,
     Interrupted,
     NoSource,
     ShortBody,
@@ -182,22 +183,37 @@ class _Transfer:
         self._resumed_from = self._furthest = self._part.read().held
 
     def run(self) -> Receipt:
-        """Ask the sources in the plan's order until one gives the right bytes."""
+        """Ask the sources in the plan's order until one gives the right bytes.
+
+        A host that is down is waited for only when all others have been asked.
+        """
         failures: list[SkystageError] = []
+        down: list[Source] = []
         for source in self._asset.sources:
             if (missing := self._access.check(source)) is not None:
                 failures.append(missing)
                 continue
             try:
-                with self._crew.offering(partial(self._help, source)):
-                    return self._from(source)
+                return self._from(source, wait=False)
+            except HostDown:
+                down.append(source)
             except (TransferError, CredentialsMissing) as error:
                 failures.append(error)
-            finally:
-                self._close()
+        for source in down:
+            try:
+                return self._from(source, wait=True)
+            except (TransferError, CredentialsMissing) as error:
+                failures.append(error)
         raise _worst(failures) if failures else NoSource(f"{self._asset.path}: the plan names no source")
 
-    def _from(self, source: Source) -> Receipt:
+    def _from(self, source: Source, *, wait: bool) -> Receipt:
+        with self._crew.offering(partial(self._help, source)):
+            try:
+                return self._patiently(source, wait=wait)
+            finally:
+                self._close()
+
+    def _patiently(self, source: Source, *, wait: bool) -> Receipt:
         budget = Budget()
         again = True
         while True:
@@ -212,6 +228,8 @@ class _Transfer:
                     raise
                 again = False
             except TransferError as error:
+                if isinstance(error, HostDown) and not wait:
+                    raise
                 # How far the part has come, not how much was moved: a server that ignores ranges
                 # and breaks off at the same place for ever brings nothing.
                 held = 0 if self._arrival is None else self._arrival.held

@@ -1,4 +1,4 @@
-"""Filters: a pure function of granules that keeps them or drops each with one named reason.
+"""Filters keep a granule or drop it, with one named reason that depends on the granules alone.
 
 The reason is the name of the criterion that failed, or ``unknown NAME`` where the granule does not
 say; so reasons can be counted. Criteria on single granules come first, in a fixed order, then
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,32 +27,20 @@ from skystage.criteria import (
     number_of,
 )
 from skystage.errors import QueryError
-from skystage.model import Asset, Dropped, Granule, Json, from_iso
+from skystage.model import Asset, Granule, Json, canonical, from_iso
 
 if TYPE_CHECKING:
+    from skystage.aoi import Area
     from skystage.archives import Archive
+    from skystage.spool import Spool
 
 Verdict: TypeAlias = bool | None
 """Matches, does not match, or cannot be told."""
 Test: TypeAlias = Callable[[Granule], Verdict]
 
 
-@dataclass(frozen=True, slots=True)
-class Filtered:
-    """What was kept and what was dropped, both in the order of the input."""
-
-    kept: list[Granule] = field(default_factory=list)
-    dropped: list[Dropped] = field(default_factory=list)
-
-
-def apply(
-    granules: Iterable[Granule],
-    criteria: Mapping[str, Json],
-    *,
-    properties: Mapping[str, str],
-    area: Mapping[str, Json] | None = None,
-) -> Filtered:
-    """Keep the granules that meet every criterion.
+class Filter:
+    """Criteria made ready: first for each granule alone, then for all that are left in a spool.
 
     Parameters
     ----------
@@ -69,38 +56,69 @@ def apply(
     QueryError
         If a criterion cannot be evaluated at all: its value has no meaning, or there is no area.
     """
-    asked = canonical_criteria(criteria, "filter")
-    if "min_coverage" in asked and area is None:
-        raise QueryError("filter.min_coverage: the query has no area", hint="give an area, or leave it out")
-    paths = {name: properties.get(name, name) for name in (*asked, "relative_orbit", "frame")}
-    tests = [(name, _test(name, asked[name], paths)) for name in sorted(asked) if name not in GROUPED]
-    everything = list(granules)
-    reasons: dict[int, str] = {}
 
-    def left() -> list[int]:
-        return [n for n in range(len(everything)) if n not in reasons]
+    def __init__(
+        self,
+        criteria: Mapping[str, Json],
+        *,
+        properties: Mapping[str, str],
+        area: Mapping[str, Json] | None = None,
+    ) -> None:
+        self._asked = canonical_criteria(criteria, "filter")
+        self._properties = properties
+        self._covers: Callable[[Iterable[Granule]], bool] | None = None
+        if "min_coverage" in self._asked:
+            if area is None:
+                raise QueryError(
+                    "filter.min_coverage: the query has no area", hint="give an area, or leave it out"
+                )
+            self._covers = _coverage(area, self._asked["min_coverage"])
+        self._by_pass = self._asked.get("coverage_by") == "date"
+        paths = {name: properties.get(name, name) for name in (*self._asked, "relative_orbit", "frame")}
+        self._tests = [
+            (name, _test(name, wanted, paths)) for name, wanted in self._asked.items() if name not in GROUPED
+        ]
 
-    for n, granule in enumerate(everything):
-        for name, test in tests:
+    def reason(self, granule: Granule) -> str | None:
+        """Why a granule is dropped when it is looked at alone; None if it is not."""
+        for name, test in self._tests:
             if not (verdict := test(granule)):
-                reasons[n] = f"unknown {name}" if verdict is None else name
-                break
-    if area is not None and "min_coverage" in asked:
-        passes = asked.get("coverage_by", "scene") == "date"
-        keys = {n: _pass(everything[n], properties) if passes else n for n in left()}
-        reasons |= _uncovered(everything, keys, area, asked["min_coverage"])
-    if "min_count" in asked:
-        for members in _by_stack(everything, left()).values():
-            if len(members) < asked["min_count"]:
-                reasons |= dict.fromkeys(members, "min_count")
-    for name in PICKS:
-        if name in asked:
-            for members in _by_stack(everything, left()).values():
-                reasons |= _pick(everything, members, name, asked[name])
-    return Filtered(
-        [granule for n, granule in enumerate(everything) if n not in reasons],
-        [Dropped(id=everything[n].id, reason=reasons[n]) for n in sorted(reasons)],
-    )
+                return f"unknown {name}" if verdict is None else name
+        if self._covers is None:
+            return None
+        if granule.geometry is None:
+            return "unknown min_coverage"
+        return None if self._by_pass or self._covers([granule]) else "min_coverage"
+
+    def swath(self, granule: Granule) -> str | None:
+        """What the frames of one pass share, where coverage is by pass: `skystage.spool` sorts by it."""
+        return canonical(_pass(granule, self._properties)) if self._by_pass else None
+
+    def finish(self, spool: Spool) -> None:
+        """Drop from a spool what fails the criteria on several granules."""
+        if self._by_pass and self._covers is not None:
+            uncovered: list[int] = []
+            for frames in spool.swaths():
+                if not self._covers([granule for _, granule in frames]):
+                    uncovered += [number for number, _ in frames]
+            spool.drop(uncovered, "min_coverage")
+        if "min_count" in self._asked:
+            few: list[int] = []
+            for stack in spool.stacks():
+                if len(stack) < self._asked["min_count"]:
+                    few += [card.number for card in stack]
+            spool.drop(few, "min_count")
+        for name in PICKS:
+            if name in self._asked:
+                _pick(spool, name, self._asked[name])
+
+
+def dedupe(spool: Spool) -> None:
+    """Of several processings of one sensing keep the newest; the rest is dropped as ``superseded``."""
+    older: list[int] = []
+    for cards in spool.sensings():
+        older += [card.number for card in cards[:-1]]
+    spool.drop(older, "superseded")
 
 
 def validate(criteria: Mapping[str, Any], *, archive: Archive) -> dict[str, Json]:
@@ -145,44 +163,6 @@ def selects(select: Mapping[str, Json], asset: Asset | Mapping[str, Json]) -> bo
         _matcher(name, canonical_value(f"select.{name}", value))(_lookup(fields, name))
         for name, value in select.items()
     )
-
-
-def dedupe(
-    granules: Iterable[Granule],
-    *,
-    sensing: Callable[[Granule], Hashable | None],
-    processed: Callable[[Granule], str],
-) -> Filtered:
-    """Keep one granule once, and of several processings of one sensing the newest.
-
-    The same granule again (archive, collection and id) is skipped without a word: it is not dropped.
-
-    Parameters
-    ----------
-    sensing
-        What several processings of one sensing share; None where a granule is the only one.
-    processed
-        When a granule was processed, as text that sorts; the rest is dropped as ``superseded``.
-    """
-    once: dict[tuple[str, str, str], Granule] = {}
-    for granule in granules:
-        once.setdefault((granule.archive, granule.collection, granule.id), granule)
-    newest: dict[Hashable, tuple[str, str, str]] = {}
-    ranks = []
-    for granule in once.values():
-        key = sensing(granule)
-        # The names decide between equals, so that the order of the input does not.
-        rank = (processed(granule), granule.native_id, granule.collection)
-        ranks.append((granule, key, rank))
-        if key is not None:
-            newest[key] = max(newest.get(key, rank), rank)
-    result = Filtered()
-    for granule, key, rank in ranks:
-        if key is None or newest[key] == rank:
-            result.kept.append(granule)
-        else:
-            result.dropped.append(Dropped(id=granule.id, reason="superseded"))
-    return result
 
 
 def stacks(granules: Iterable[Granule]) -> dict[str, list[Granule]]:
@@ -315,48 +295,36 @@ def _within(value: Json, bounds: Mapping[str, Json]) -> Verdict:
 # Tests on several granules
 
 
-def _pass(granule: Granule, properties: Mapping[str, str]) -> Hashable:
+def _pass(granule: Granule, properties: Mapping[str, str]) -> list[str]:
     """What the frames of one pass share: the absolute orbit of a platform, else the day and the track."""
 
     def say(name: str) -> str:
         return str(_lookup(granule.properties, properties.get(name, name)))
 
-    orbit, track = say("absolute_orbit"), say("relative_orbit")
+    whose = [granule.body, granule.collection]
+    orbit = say("absolute_orbit")
     if orbit != "None":
-        return (granule.collection, say("platform"), orbit)
+        return [*whose, say("platform"), orbit]
     if granule.start is None:
-        return (granule.collection, granule.id)
-    return (granule.collection, say("platform"), granule.start.astimezone(UTC).date(), track)
+        return [*whose, granule.id]
+    day = granule.start.astimezone(UTC).date().isoformat()
+    return [*whose, say("platform"), day, say("relative_orbit")]
 
 
-def _uncovered(
-    granules: list[Granule], keys: Mapping[int, Hashable], area: Mapping[str, Json], least: float
-) -> dict[int, str]:
+def _coverage(area: Mapping[str, Json], least: float) -> Callable[[Iterable[Granule]], bool]:
+    """Whether granules of one body together cover enough of the area."""
     from skystage import aoi
 
-    groups: dict[Hashable, list[int]] = {}
-    reasons: dict[int, str] = {}
-    ready: dict[str, aoi.Area] = {}
-    for n, key in keys.items():
-        if granules[n].geometry is None:
-            reasons[n] = "unknown min_coverage"
-        else:
-            groups.setdefault((granules[n].body, key), []).append(n)
-    for members in groups.values():
-        body = granules[members[0]].body
+    ready: dict[str, Area] = {}
+
+    def covers(granules: Iterable[Granule]) -> bool:
+        frames = list(granules)
+        body = frames[0].body
         if body not in ready:
             ready[body] = aoi.Area(area, body)
-        footprints = [geometry for n in members if (geometry := granules[n].geometry) is not None]
-        if ready[body].coverage(footprints) < least:
-            reasons |= dict.fromkeys(members, "min_coverage")
-    return reasons
+        return ready[body].coverage([one.geometry for one in frames if one.geometry is not None]) >= least
 
-
-def _by_stack(granules: list[Granule], numbers: list[int]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for n in numbers:
-        found.setdefault(granules[n].stack, []).append(n)
-    return found
+    return covers
 
 
 def _when(granule: Granule) -> tuple[datetime, str, str]:
@@ -364,7 +332,12 @@ def _when(granule: Granule) -> tuple[datetime, str, str]:
     return (granule.start or first, granule.native_id, granule.collection)
 
 
-def _pick(granules: list[Granule], members: list[int], name: str, count: int) -> dict[int, str]:
-    known = sorted((n for n in members if granules[n].start is not None), key=lambda n: _when(granules[n]))
-    picked = set(known[-count:] if name == "latest" else known[:count])
-    return {n: f"unknown {name}" if granules[n].start is None else name for n in members if n not in picked}
+def _pick(spool: Spool, name: str, count: int) -> None:
+    untimed: list[int] = []
+    others: list[int] = []
+    for stack in spool.stacks():
+        timed = [card.number for card in stack if card.rank is not None]
+        untimed += [card.number for card in stack if card.rank is None]
+        others += timed[:-count] if name == "latest" else timed[count:]
+    spool.drop(untimed, f"unknown {name}")
+    spool.drop(others, name)

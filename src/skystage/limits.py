@@ -1,7 +1,8 @@
-"""How much an archive may be asked: connections, request rate and shared back-off, by account and host.
+"""How much an archive may be asked, by account and host: connections, rate, bandwidth, a day's bytes.
 
 The state lies in a per-user directory, not in the store, so that all processes of a machine that
-use one account share its limits. A slot is a locked file: a killed holder's slot is free at once.
+use one account share its limits, the back-off that a host asks for, and the knowledge that it is down
+(`skystage.state`). A slot is a locked file: a killed holder's slot is free at once.
 A keep-alive connection belongs to its slot; it is closed before the slot is given to another
 process, so that the host never sees more connections than slots.
 
@@ -11,23 +12,29 @@ Between the machines of a cluster, give each its share, or let the orchestrator 
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
-import json
 import os
 import random
-import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
-from skystage.errors import QueryError, Throttled
-from skystage.locks import POLL, Lock, waiting_for
-from skystage.retry import PATIENCE, pause
+from skystage.errors import (
+    HostDown,
+    Interrupted,
+    ServerFault,
+    SkystageError,
+    Throttled,
+)
+from skystage.locks import POLL, Lock
+from skystage.retry import pause
+from skystage.settings import DEFAULTS, HostLimit, configured, state_directory
+from skystage.state import HostState, shared
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
@@ -36,22 +43,8 @@ IDLE = 0.5
 """Seconds that an unused connection keeps its slot: long enough for the next asset of the same job."""
 TURN = 5.0
 """Seconds after which a slot is given back even if its process has more to do: others wait too."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostLimit:
-    """What one account may do at one host."""
-
-    connections: int = 8
-    rate: float | None = None
-    """Requests a second."""
-
-
-DEFAULTS: Mapping[str, HostLimit] = {
-    # Copernicus Data Space, "Quotas and limitations": 4 concurrent connections for general users.
-    "*.dataspace.copernicus.eu": HostLimit(connections=4),
-    "*": HostLimit(),
-}
+QUEUE = 30.0
+"""Seconds after which one that stands in the queue looks for a slot itself: the first may be suspended."""
 
 
 @dataclass(eq=False, slots=True)
@@ -78,25 +71,21 @@ class _Pool:
     limit: HostLimit
     idle: list[Slot] = field(default_factory=list)
     mutex: threading.Lock = field(default_factory=threading.Lock)
+    file: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.file = self.directory / "state.json"
 
     def take_idle(self) -> Slot | None:
         with self.mutex:
             return self.idle.pop() if self.idle else None
 
-    def acquire(self, stop: threading.Event) -> Slot:
-        if (slot := self.take_idle()) is not None:
-            return slot
-        # One place at the head of the queue for the threads of all processes: whoever stands there
-        # gets the next slot, and a process that gave its slot back stands behind those that wait.
-        with waiting_for(Lock(self.directory / "queue.lock"), stop):
-            while True:
-                if (slot := self.take_idle()) is not None:
-                    return slot
-                for number in range(self.limit.connections):
-                    lock = Lock(self.directory / f"slot-{number}.lock")
-                    if lock.try_acquire():
-                        return Slot(lock, time.monotonic())
-                pause(stop, random.uniform(*POLL))  # noqa: S311 - no secret hangs on it
+    def take_free(self) -> Slot | None:
+        for number in range(self.limit.connections):
+            lock = Lock(self.directory / f"slot-{number}.lock")
+            if lock.try_acquire():
+                return Slot(lock, time.monotonic())
+        return None
 
     def try_acquire(self) -> Slot | None:
         if (slot := self.take_idle()) is not None:
@@ -105,32 +94,55 @@ class _Pool:
         if not queue.try_acquire():
             return None
         try:
-            for number in range(self.limit.connections):
-                lock = Lock(self.directory / f"slot-{number}.lock")
-                if lock.try_acquire():
-                    return Slot(lock, time.monotonic())
-            return None
+            return self.take_free()
         finally:
             queue.release()
 
+    def acquire(self, stop: threading.Event) -> Slot:
+        # One place at the head of the queue for the threads of all processes: whoever stands there
+        # gets the next slot, and a process that gave its slot back stands behind those that wait.
+        queue = Lock(self.directory / "queue.lock")
+        first, enough = False, time.monotonic() + QUEUE
+        try:
+            while True:
+                if (slot := self.take_idle()) is not None:
+                    return slot
+                first = first or queue.try_acquire()
+                if (first or time.monotonic() > enough) and (slot := self.take_free()) is not None:
+                    return slot
+                pause(stop, random.uniform(*POLL))  # noqa: S311 - no secret hangs on it
+        finally:
+            queue.release()
+
+    def state(self) -> AbstractContextManager[HostState]:
+        return shared(self.file, self.limit)
+
+    def quiet(self) -> bool:
+        """Whether there is nothing to keep to but the slots: seen without a lock, for it is asked often."""
+        if self.limit.rate or self.limit.bandwidth or self.limit.daily_bytes:
+            return False
+        try:
+            return os.stat(self.file).st_size == 0  # noqa: PTH116 - a third of the cost of Path.stat
+        except OSError:
+            return True
+
     def release(self, slot: Slot) -> None:
         now = time.monotonic()
-        if slot.connection is None or now - slot.since > TURN:
+        # A child that was forked in mid-transfer holds a copy of the slot, but not its lock.
+        if slot.connection is None or now - slot.since > TURN or not slot.lock.held:
             slot.free()
             return
         slot.idle_since = now
         with self.mutex:
             self.idle.append(slot)
 
-    def reap(self, before: float) -> bool:
-        """Free what has been idle since `before`; say whether any idle slot is left."""
+    def reap(self, before: float) -> None:
+        """Free what has been idle since `before`."""
         with self.mutex:
             old = [slot for slot in self.idle if slot.idle_since <= before]
             self.idle = [slot for slot in self.idle if slot.idle_since > before]
-            left = bool(self.idle)
         for slot in old:
             slot.free()
-        return left
 
 
 class Limits:
@@ -158,58 +170,143 @@ class Limits:
         self._pools, self._mutex, self._reaper = {}, threading.Lock(), None
 
     def of(self, host: str) -> HostLimit:
-        """The limit for a host: the exact name first, then the longest glob that matches."""
-        for table in (self.hosts, DEFAULTS):
-            if host in table:
-                return table[host]
-            globs = [glob for glob in table if fnmatch.fnmatchcase(host, glob)]
-            if globs:
-                return table[max(globs, key=len)]
-        return HostLimit()
+        """The limit for a host: what the user says before what is built in, then the most exact name."""
+        found = HostLimit()
+        for table in (DEFAULTS, self.hosts):
+            names = [name for name in table if name == host or fnmatch.fnmatchcase(host, name)]
+            for name in sorted(names, key=lambda name: (name == host, len(name))):
+                said = {one.name: getattr(table[name], one.name) for one in fields(HostLimit)}
+                found = replace(found, **{key: value for key, value in said.items() if value})
+        return found
+
+    @overload
+    def acquire(
+        self, account: str, host: str, stop: threading.Event | None = None, *, wait: Literal[True] = True
+    ) -> Slot: ...
+
+    @overload
+    def acquire(
+        self, account: str, host: str, stop: threading.Event | None = None, *, wait: Literal[False]
+    ) -> Slot | None: ...
 
     def acquire(
         self, account: str, host: str, stop: threading.Event | None = None, *, wait: bool = True
     ) -> Slot | None:
-        """Wait until the host may be asked, and take a slot.
+        """Take a slot, as soon as the host may be asked.
+
+        Parameters
+        ----------
+        wait
+            If false, the answer is None where a slot, a back-off or the rate would have to be waited
+            for, or where one of the errors below would be raised.
 
         Raises
         ------
+        HostDown
+            At once, if the host does not answer and it is not yet time to try: another source may.
         Throttled
-            If the host wants to be left alone for longer than we wait (`skystage.retry.PATIENCE`).
+            If the day's bytes are spent, or the host wants to be left alone for longer than we wait
+            (`skystage.retry.PATIENCE`).
         Stopped
             If `stop` is set meanwhile.
+        StoreError
+            If the shared state cannot be kept.
         """
         stop = stop or threading.Event()
         pool = self._pool(account, host)
-        if not wait:
-            return pool.try_acquire()
-        self._wait_for_back_off(pool, host, stop)
-        slot = pool.acquire(stop)
+        slot = pool.try_acquire()
+        if slot is not None and pool.quiet():
+            return slot
         try:
-            if pool.limit.rate is not None:
-                self._wait_for_rate(pool, pool.limit.rate, stop)
-        except BaseException:
-            slot.free()
+            while True:
+                # Looked at before the queue, and again behind it: nobody stands there in vain, and much
+                # may happen to one who does.
+                with pool.state() as state:
+                    left = state.closed(host, pool.limit)
+                    ready = slot is not None and not left and (wait or not state.requests)
+                    delay = state.enter(pool.limit) if ready else 0.0
+                if ready:
+                    pause(stop, delay)
+                    return slot
+                if not wait:
+                    break
+                if left:
+                    # Not all at the same instant when the time has come.
+                    pause(stop, min(left + random.uniform(0, 0.1), 5.0))  # noqa: S311
+                elif slot is None:
+                    slot = pool.acquire(stop)
+        except BaseException as error:
+            if slot is not None:
+                self.release(account, host, slot)
+            if not wait and isinstance(error, HostDown | Throttled):
+                return None
             raise
-        return slot
+        if slot is not None:
+            self.release(account, host, slot)
+        return None
+
+    def has_room(self, account: str, host: str) -> bool:
+        """Whether the host would take one more connection at once."""
+        pool = self._pool(account, host)
+        try:
+            with pool.state() as state:
+                if state.closed(host, pool.limit):
+                    return False
+        except (HostDown, Throttled):
+            return False
+        slot = pool.try_acquire()
+        if slot is not None:
+            self.release(account, host, slot)
+        return slot is not None
 
     def release(self, account: str, host: str, slot: Slot) -> None:
         """Give a slot back; its connection stays open for a moment, for the next asset."""
         self._pool(account, host).release(slot)
         with self._mutex:
-            if self._reaper is None or not self._reaper.is_alive():
+            if self._reaper is None:
                 self._reaper = threading.Thread(target=self._reap, name="skystage-slots", daemon=True)
                 self._reaper.start()
 
     def back_off(self, account: str, host: str, seconds: float) -> None:
         """Tell every process of this account to leave the host alone for that long."""
-        path = self._pool(account, host).directory / "back-off.json"
-        now = time.time()
-        before = _read(path)
-        until = now + seconds
-        if before is not None and before["since"] <= now:
-            until = max(until, before["until"])
-        _replace(path, {"since": now, "until": until})
+        with self._pool(account, host).state() as state:
+            state.back_off(seconds)
+
+    def spend(self, account: str, host: str, count: int, stop: threading.Event | None = None) -> None:
+        """Count bytes that arrived, and wait if they arrive faster than the bandwidth allows.
+
+        To be called for each block: what a killed process has not yet counted is one block for each
+        of its connections.
+
+        Raises
+        ------
+        Stopped
+            If `stop` is set while it waits.
+        """
+        pool = self._pool(account, host)
+        if pool.limit.bandwidth is None and pool.limit.daily_bytes is None:
+            return
+        with pool.state() as state:
+            delay = state.receive(count, pool.limit)
+        if delay:
+            pause(stop or threading.Event(), delay)
+
+    def succeeded(self, account: str, host: str) -> None:
+        """Tell every process that the host answers: with data, or with a word of its own (below 500)."""
+        pool = self._pool(account, host)
+        if not pool.quiet():
+            with pool.state() as state:
+                state.worked()
+
+    def failed(self, account: str, host: str, path: str, error: SkystageError) -> None:
+        """Tell every process that the host gave nothing for `path`: after some such paths it is down.
+
+        Only what a host that is down can cause counts: no answer, a connection that breaks, a server
+        error that does not say when to come back.
+        """
+        if isinstance(error, Interrupted | ServerFault) and error.retry_after is None:
+            with self._pool(account, host).state() as state:
+                state.broke(path, error.message)
 
     def close(self) -> None:
         """Free all slots that are idle, at once."""
@@ -221,7 +318,6 @@ class Limits:
             key = (account, host)
             if key not in self._pools:
                 directory = self.directory / "limits" / f"{account}@{host}"
-                directory.mkdir(parents=True, exist_ok=True)
                 self._pools[key] = _Pool(directory, self.of(host))
             return self._pools[key]
 
@@ -229,33 +325,13 @@ class Limits:
         while True:
             time.sleep(IDLE / 2)
             before = time.monotonic() - IDLE
-            left = [pool.reap(before) for pool in list(self._pools.values())]
-            if not any(left):
-                return
-
-    @staticmethod
-    def _wait_for_back_off(pool: _Pool, host: str, stop: threading.Event) -> None:
-        while True:
-            state = _read(pool.directory / "back-off.json")
-            now = time.time()
-            # A clock that was set back makes old state look like the future: it is void then.
-            if state is None or not state["since"] <= now < state["until"]:
-                return
-            left = state["until"] - now
-            if left > PATIENCE:
-                raise Throttled(f"{host}: wants to be left alone for {left:.0f} s more", retry_after=left)
-            # Not all at the same instant when the time has come.
-            pause(stop, min(left + random.uniform(0, 0.1), 5.0))  # noqa: S311
-
-    @staticmethod
-    def _wait_for_rate(pool: _Pool, rate: float, stop: threading.Event) -> None:
-        path = pool.directory / "rate.json"
-        with Lock(pool.directory / "rate.lock"):
-            now = time.time()
-            state = _read(path)
-            due = now if state is None or not state["since"] <= now else max(now, state["until"])
-            _replace(path, {"since": now, "until": due + 1 / rate})
-        pause(stop, due - now)
+            for pool in list(self._pools.values()):
+                pool.reap(before)
+            # Under the mutex of those that give slots back: none of them may count on a thread that ends.
+            with self._mutex:
+                if not any(pool.idle for pool in self._pools.values()):
+                    self._reaper = None
+                    return
 
 
 _all: weakref.WeakSet[Limits] = weakref.WeakSet()
@@ -267,84 +343,3 @@ def _forget_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
-
-
-def state_directory() -> Path:
-    """``$SKYSTAGE_STATE``, else ``$XDG_STATE_HOME/skystage``, else ``~/.local/state/skystage``.
-
-    Where none of them can be written (a job without a home), a directory of the user's own below
-    the system's temporary one.
-    """
-    chosen = os.environ.get("SKYSTAGE_STATE")
-    if chosen:
-        return Path(chosen)
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
-    path = Path(home) / "skystage"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        path = Path(tempfile.gettempdir()) / f"skystage-{os.getuid()}"
-        path.mkdir(mode=0o700, exist_ok=True)
-    return path
-
-
-def config_file() -> Path:
-    """``$SKYSTAGE_CONFIG``, else ``$XDG_CONFIG_HOME/skystage/config.yaml``."""
-    chosen = os.environ.get("SKYSTAGE_CONFIG")
-    if chosen:
-        return Path(chosen)
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
-    return Path(home) / "skystage" / "config.yaml"
-
-
-def configured(path: Path | None = None) -> dict[str, HostLimit]:
-    """The ``limits`` of the configuration file; empty where there is none.
-
-    Raises
-    ------
-    QueryError
-        If the file cannot be read, or a limit is not one.
-    """
-    path = config_file() if path is None else path
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise QueryError(
-            f"{path}: cannot be read: {error}", hint="SKYSTAGE_CONFIG names a YAML file"
-        ) from error
-    import yaml
-
-    try:
-        content = yaml.safe_load(text) or {}
-        table = content.get("limits") or {}
-        return {host: _limit(values) for host, values in table.items()}
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise QueryError(
-            f"{path}: limits: {str(error).splitlines()[0]}",
-            hint="expected limits: {HOST: {connections: 4, rate: 2.5}}",
-        ) from error
-
-
-def _limit(values: Mapping[str, float]) -> HostLimit:
-    limit = replace(HostLimit(), **values)  # type: ignore[arg-type]
-    if not isinstance(limit.connections, int) or limit.connections < 1:
-        raise ValueError(f"connections: {limit.connections!r} is not a whole number of at least 1")
-    if limit.rate is not None and limit.rate <= 0:
-        raise ValueError(f"rate: {limit.rate!r} is not more than 0")
-    return limit
-
-
-def _read(path: Path) -> dict[str, float] | None:
-    with contextlib.suppress(OSError, ValueError):
-        state = json.loads(path.read_text())
-        return {"since": float(state["since"]), "until": float(state["until"])}
-    return None
-
-
-def _replace(path: Path, state: Mapping[str, float]) -> None:
-    # A reader sees the old state or the new one, never half of it.
-    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-    part.write_text(json.dumps(state))
-    part.replace(path)

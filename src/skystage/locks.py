@@ -23,6 +23,10 @@ from skystage.retry import pause
 
 POLL = (0.01, 0.05)
 """Seconds between two looks at what another process holds."""
+RECORD = 1024
+"""Bytes that a lock's file may hold."""
+
+ELSEWHERE = "use another file system: --store for the store, SKYSTAGE_STATE for the shared limits"
 
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
@@ -36,6 +40,11 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = -1
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the lock by this object."""
+        return self._fd >= 0
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free; say whether it was."""
@@ -52,6 +61,20 @@ class Lock:
         if fd >= 0:
             os.close(fd)
 
+    def read(self) -> bytes:
+        """What the file of a lock that is held holds; empty if nothing was written yet."""
+        return os.pread(self._fd, RECORD, 0)
+
+    def write(self, record: bytes) -> None:
+        """Replace what the file holds, up to `RECORD` bytes, by one call: a kill cannot tear it."""
+        try:
+            if not record:
+                os.ftruncate(self._fd, 0)
+                return
+            os.pwrite(self._fd, record.ljust(RECORD), 0)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be written: {error.strerror}", hint=ELSEWHERE) from error
+
     def __enter__(self) -> Self:
         self.acquire()
         return self
@@ -60,11 +83,7 @@ class Lock:
         self.release()
 
     def _flock(self, how: int) -> bool:
-        try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = self._open()
         try:
             fcntl.flock(fd, how)
         except BlockingIOError:
@@ -74,8 +93,7 @@ class Lock:
             os.close(fd)
             if error.errno in (errno.ENOLCK, errno.ENOTSUP):
                 raise StoreError(
-                    f"{self.path.parent}: this file system has no working locks",
-                    hint="put the store on another file system",
+                    f"{self.path.parent}: this file system has no working locks", hint=ELSEWHERE
                 ) from error
             raise
         except BaseException:
@@ -84,6 +102,19 @@ class Lock:
         self._fd = fd
         _held.add(self)
         return True
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            try:
+                return os.open(self.path, flags, 0o666)
+            except FileNotFoundError:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                return os.open(self.path, flags, 0o666)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path.parent}: no lock can be made here: {error.strerror}", hint=ELSEWHERE
+            ) from error
 
 
 @contextmanager

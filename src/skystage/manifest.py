@@ -7,16 +7,17 @@ runs of one plan give equal manifests but for the times.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import quote
 
 from skystage.errors import SkystageError
 from skystage.model import Asset, Granule, Json, Receipt, canonical, iso
-from skystage.plan import Plan
+from skystage.plan import Once, Plan
 from skystage.store import Store
 
 STAC = "1.1.0"
@@ -27,13 +28,13 @@ EXTENSIONS = [
 CHECKSUMS = "checksums.txt"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Written:
-    """What a manifest holds."""
+    """What a manifest holds, counted while it is written."""
 
-    items: int
-    assets: int
-    missing: int
+    items: int = 0
+    assets: int = 0
+    missing: int = 0
     """Planned assets without a receipt: not in the manifest."""
 
 
@@ -55,38 +56,38 @@ def write(plan: Plan, store: Store, path: Path) -> Written:
     plan.check()
     path.parent.mkdir(parents=True, exist_ok=True)
     base = path.parent.resolve()
-    features: list[str] = []
-    sums: dict[str, str] = {}
-    missing: set[str] = set()
-    for item, staged, absent in _items(plan, store, base):
-        missing |= absent
-        if item["assets"]:
-            features.append(canonical(item))
-        for href, receipt in staged:
-            sums[href] = receipt.digests["sha256"]
-    if path.suffix == ".json":
-        lines = ",\n".join(features)
-        _write(path, f'{{"type":"FeatureCollection","features":[\n{lines}\n]}}\n')
-    else:
-        _write_parquet(path, [json.loads(feature) for feature in features])
-    _write(path.with_name(CHECKSUMS), "".join(f"{digest}  {href}\n" for href, digest in sorted(sums.items())))
-    return Written(items=len(features), assets=len(sums), missing=len(missing))
+    written = Written()
+    with _whole(path.with_name(CHECKSUMS)) as sums:
+        items = _items(plan, store, base, sums, written)
+        if path.suffix == ".json":
+            with _whole(path) as file:
+                file.write('{"type":"FeatureCollection","features":[')
+                for number, item in enumerate(items):
+                    file.write(f"{',' if number else ''}\n{canonical(item)}")
+                file.write("\n]}\n")
+        else:
+            _write_parquet(path, list(items))
+    return written
 
 
-def _items(
-    plan: Plan, store: Store, base: Path
-) -> Iterator[tuple[dict[str, Json], list[tuple[str, Receipt]], set[str]]]:
+def _items(plan: Plan, store: Store, base: Path, sums: TextIO, written: Written) -> Iterator[dict[str, Json]]:
+    """The item of each granule of which something is staged; its checksums are written on the way."""
+    once = Once()
     for granule in plan.granules():
-        staged, absent, assets = [], set(), {}
+        assets = {}
         for asset in granule.assets:
-            receipt = store.receipt(asset)
+            receipt, first = store.receipt(asset), once.first(asset)
             if receipt is None:
-                absent.add(asset.path)
+                written.missing += first
                 continue
             href = os.path.relpath(store.path(asset).resolve(), base)
-            staged.append((href, receipt))
             assets[asset.key] = _asset(asset, receipt, href)
-        yield _item(granule, assets), staged, absent
+            if first:
+                written.assets += 1
+                sums.write(f"{receipt.digests['sha256']}  {href}\n")
+        if assets:
+            written.items += 1
+            yield _item(granule, assets)
 
 
 def _item(granule: Granule, assets: dict[str, Json]) -> dict[str, Json]:
@@ -160,9 +161,16 @@ def _points(coordinates: Json) -> Iterator[tuple[float, float]]:
         yield from _points(part)
 
 
-def _write(path: Path, text: str) -> None:
+@contextmanager
+def _whole(path: Path) -> Iterator[TextIO]:
+    """A file that appears at its path when all of it is written."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            yield file
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     part.replace(path)
 
 

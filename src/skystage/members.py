@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skystage.errors import ChecksumMismatch, Interrupted, NotFound, Refused, ShortBody, StructureError
+from skystage.parts import BLOCK
 from skystage.pieces import Piece
 from skystage.resume import Asked, Part, content_range, failure, page
 
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
     from skystage.model import Source
     from skystage.transport import Access
 
-TAIL = 64 << 10
-"""Bytes of the end of a zip that are read first: a directory of some 500 members fits in."""
+TAIL = 32 << 10
+"""Bytes of the end of a zip that are read first: a directory of some 200 members fits in, and two round
+trips of a new connection bring it."""
 KEPT = 256
 """Directories that are remembered: the members of one zip are fetched close together."""
-BLOCK = 256 << 10
 STORED, DEFLATED = 0, 8
 _ENCRYPTED, _UTF8 = 1 << 0, 1 << 11
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF

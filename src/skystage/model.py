@@ -1,7 +1,8 @@
 """The nouns: everything that crosses a module border, frozen, with JSON in and out.
 
-Nothing here reads a file, opens a connection or imports more than the standard library,
-so that the light paths (``--help``, ``verify``, a cached ``fetch``) stay light.
+Nothing here reads a file, opens a connection or imports more than the standard library. Even so the
+light paths (``--help``, ``verify``, a cached ``fetch``) do without: to import dataclasses and to make
+nine costs more than to start the interpreter. They read `skystage.planfile` and `skystage.staged`.
 
 All times are UTC; all JSON is canonical (sorted keys, no spaces), so that equal nouns are
 equal bytes.
@@ -10,15 +11,29 @@ equal bytes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self, TypeAlias
+from typing import Self
 from urllib.parse import urlsplit
 
-Json: TypeAlias = Any
-"""A value that JSON can say: objects, arrays, text, numbers, true, false, null."""
+from skystage.canon import Json, canonical
+
+__all__ = [
+    "BODIES",
+    "Asset",
+    "Companion",
+    "Dropped",
+    "Granule",
+    "Json",
+    "Query",
+    "Receipt",
+    "Source",
+    "Unresolved",
+    "canonical",
+    "from_iso",
+    "iso",
+]
 
 BODIES = ("earth", "moon", "mars", "mercury", "venus", "sky")
 
@@ -39,11 +54,6 @@ def from_iso(text: str) -> datetime:
     """
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def canonical(value: Json) -> str:
-    """The one JSON text of a value: what plans hold and what digests are taken of."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

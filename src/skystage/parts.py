@@ -33,6 +33,8 @@ def _boot() -> str:
 
 
 BOOT = _boot()
+BLOCK = 256 << 10
+"""Bytes that a connection brings at once."""
 
 
 class PartFile:
@@ -45,20 +47,24 @@ class PartFile:
         """Where a member of an archive is unpacked to, before it is published."""
         self._note = directory / f"{name}.json"
         self._map = directory / f"{name}.map"
-        self._proved = strongest(asset.checksums) is not None
-        # A plan that expects other bytes must not continue what another plan began.
-        expected = canonical([asset.path, asset.size, dict(asset.checksums)])
-        self._expected = hashlib.sha256(expected.encode()).hexdigest()
+        self._asset = asset
+        self._used = True
 
     def read(self) -> Part:
         """What is there; an empty part where there is nothing that can be used."""
         try:
             state = json.loads(self._note.read_bytes())
-            if state.pop("expected") != self._expected:
+        except FileNotFoundError:
+            self._used = False
+            return Part()
+        except (OSError, ValueError):
+            return Part()
+        try:
+            if state.pop("expected") != self._expected():
                 return Part()
             # Parts are not synced: after a crash of the machine their bytes may be anything. A
             # checksum finds that out; without one, only what came since the machine was started counts.
-            if state.pop("boot") != BOOT and not self._proved:
+            if state.pop("boot") != BOOT and strongest(self._asset.checksums) is None:
                 return Part()
             part = Part(**state)
             there = self._mapped()
@@ -71,35 +77,47 @@ class PartFile:
         except (OSError, ValueError, KeyError, TypeError):
             return Part()
 
-    def restart(self, part: Part) -> int:
+    def restart(self, part: Part, end: int | None) -> int:
         """Empty the part file, note which version comes now, and open it.
 
-        The file is a new one: whoever still has the old one open does no harm any more.
+        The file is a new one: whoever still has the old one open does no harm any more. Of a file of
+        `end` bytes that comes in one block nothing is noted before it breaks off (`note`).
         """
-        self.discard()
-        state = {name: getattr(part, name) for name in ("validator", "origin", "member", "total")}
-        state |= {"expected": self._expected, "boot": BOOT}
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        note = self._note.with_suffix(".new")
-        note.write_text(canonical(state))
-        os.replace(note, self._note)  # noqa: PTH105 - the tests count these calls
+        if self._used:
+            self.discard()
+        try:
+            fd = self._create()
+        except FileExistsError:
+            self.discard()
+            fd = self._create()
+        if end is None or end > BLOCK:
+            self.note(part)
         return fd
+
+    def note(self, part: Part) -> None:
+        """Note which version the bytes are of, unless that is noted already."""
+        if self._used:
+            return
+        self._used = True
+        state = {name: getattr(part, name) for name in ("validator", "origin", "member", "total")}
+        state |= {"expected": self._expected(), "boot": BOOT}
+        new = self._note.with_suffix(".new")
+        new.write_text(canonical(state))
+        os.replace(new, self._note)  # noqa: PTH105 - the tests count these calls
 
     def resume(self) -> int:
         """Open the part file to go on with it."""
         return os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
 
     def split(self, there: Iterable[tuple[int, int]], total: int, fd: int) -> int:
-        """From now on a map says which bytes are there: begin or continue it, and give it to append to.
+        """From now on a map says which bytes are there: begin it, and give it to append to.
 
         The part file gets its whole length, so that blocks can be written in any order.
         """
-        if not self._map.exists():
-            lines = "".join(f"{start} {stop}\n" for start, stop in there)
-            new = self._map.with_suffix(".new-map")
-            new.write_text(lines)
-            # The length says nothing any more from here on: first the map, then the length.
-            os.replace(new, self._map)  # noqa: PTH105 - the tests count these calls
+        new = self._map.with_suffix(".new-map")
+        new.write_text("".join(f"{start} {stop}\n" for start, stop in there))
+        # The length says nothing any more from here on: first the map, then the length.
+        os.replace(new, self._map)  # noqa: PTH105 - the tests count these calls
         os.ftruncate(fd, total)
         return os.open(self._map, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
@@ -108,6 +126,21 @@ class PartFile:
         # The note first: without it nothing of the rest means anything.
         for path in (self._note, self._map, self.path, self.unpacked):
             path.unlink(missing_ok=True)
+        self._used = False
+
+    def published(self, whole: Path) -> None:
+        """The bytes have gone from `whole` to their final name: forget the rest."""
+        if self._used or whole != self.path:
+            self.discard()
+
+    def _create(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+    def _expected(self) -> str:
+        # A plan that expects other bytes must not continue what another plan began.
+        asset = self._asset
+        expected = canonical([asset.path, asset.size, dict(asset.checksums)])
+        return hashlib.sha256(expected.encode()).hexdigest()
 
     def _mapped(self) -> list[tuple[int, int]] | None:
         """The runs of bytes that the map names, in order and joined; None if there is no map."""

@@ -93,7 +93,7 @@ class Pieces:
         least = min(max(least, LEAST), MOST)
         sharers = max(sharers, len(self._active) + 1)
         share = max(least, min(MOST, self.missing // (2 * sharers)))
-        if not self._gaps and not self._cut(share, WORTH_CUTTING * least):
+        if not self._gaps and not self._cut(sharers, WORTH_CUTTING * least):
             return None
         start, stop = self._gaps.pop(0)
         # Alone, one takes all there is. A rest too small to be a piece of its own stays with this one.
@@ -122,11 +122,12 @@ class Pieces:
                         self._gaps.remove(gap)
                     break
 
-    def _cut(self, share: int, worth: int) -> bool:
+    def _cut(self, sharers: int, worth: int) -> bool:
         longest = max(self._active, key=lambda piece: piece.left or 0, default=None)
         if longest is None or longest.stop is None or longest.stop - longest.at < worth:
             return False
-        middle = longest.at + min(share, (longest.stop - longest.at) // 2)
+        # It keeps its fair share, so that its connection is of use for as long as possible.
+        middle = longest.at + (longest.stop - longest.at) // sharers
         self._gaps = [(middle, longest.stop)]
         longest.stop = middle
         return True

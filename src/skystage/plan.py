@@ -8,7 +8,7 @@ stream, and a batch is cut out by byte range without reading the rest. The forma
 from __future__ import annotations
 
 import hashlib
-import json
+import heapq
 import os
 import tempfile
 from collections import Counter
@@ -16,10 +16,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
-from skystage.errors import PlanError, SkystageError, Unresolvable
 from skystage.model import (
     Asset,
     Companion,
@@ -32,9 +32,9 @@ from skystage.model import (
     from_iso,
     iso,
 )
+from skystage.planfile import FORMAT, PlanFile
 
 T = TypeVar("T")
-FORMAT = 1
 CLIENTS = ("asf_search", "requests", "shapely", "pyproj")
 """Packages whose version can change what a search finds: noted in the header."""
 
@@ -127,10 +127,8 @@ class Header:
         Raises
         ------
         ValueError, KeyError, TypeError
-            If it is something else, or of another format.
+            If it is something else.
         """
-        if data["kind"] != "plan" or data["format"] != FORMAT:
-            raise ValueError(data["format"])
         return cls(
             query=data["query"],
             created=from_iso(data["created"]),
@@ -146,43 +144,31 @@ class Header:
         )
 
 
-class Plan:
+class Plan(PlanFile):
     """A plan file that exists: its header, and its lines when they are asked for.
 
     Raises
     ------
     PlanError
-        If the file is not there, or is no plan that this version can read.
+        If the file is not there, was cut, or is no plan that this version can read.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        try:
-            with self.path.open("rb") as file:
-                line = file.readline()
-                size = os.fstat(file.fileno()).st_size
-        except OSError as error:
-            raise PlanError(f"{self.path}: {error.strerror}", hint="make it with `skystage plan`") from error
-        try:
-            self.header = Header.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PlanError(
-                f"{self.path}: not a plan of format {FORMAT}", hint="make it again with `skystage plan`"
-            ) from error
-        self._start = len(line)
-        if size != self._start + self.header.length:
-            raise PlanError(f"{self.path}: was cut or changed after it was made", hint="make it again")
+    def _take(self, head: Mapping[str, Json]) -> None:
+        super()._take(head)
+        self.header = Header.from_json(head)
 
     def granules(self) -> Iterator[Granule]:
         """The kept granules, in the plan's order."""
-        for data in self._lines(0, self.header.span):
+        for line in self._lines(0, self._span):
+            data = self._object(line)
             if data.get("kind") != "companion":
                 yield self._read(Granule.from_json, data)
 
     def dropped(self) -> Iterator[Dropped]:
         """The dropped granules, each with its reason."""
-        for data in self._lines(self.header.span, None):
-            yield self._read(lambda line: Dropped(id=line["id"], reason=line["dropped"]), data)
+        for line in self._lines(self._span, None):
+            data = self._object(line)
+            yield self._read(lambda one: Dropped(id=one["id"], reason=one["dropped"]), data)
 
     def assets(self, batch: tuple[int, int] | None = None) -> Iterator[Asset]:
         """The assets of the plan, or of one batch of it; each once.
@@ -198,18 +184,13 @@ class Plan:
         PlanError
             If there is no such batch.
         """
-        seen: set[str] = set()
-        for data in self._lines(*self._bounds(batch)):
-            for asset in self._read(lambda line: [Asset.from_json(item) for item in line["assets"]], data):
-                if asset.path not in seen:
-                    seen.add(asset.path)
-                    yield asset
+        for item in self._items(batch):
+            yield self._read(Asset.from_json, item)
 
     def unresolved(self, batch: tuple[int, int] | None = None) -> Iterator[tuple[str, Unresolved]]:
         """Granule id and what cannot be had of it."""
-        for data in self._lines(*self._bounds(batch)):
-            for item in data.get("unresolved", ()):
-                yield data["id"], self._read(lambda one: Unresolved(**one), item)
+        for name, key, reason in self._unresolved(batch):
+            yield name, Unresolved(key=key, reason=reason)
 
     def chosen(
         self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
@@ -219,88 +200,10 @@ class Plan:
         Raises
         ------
         PlanError
-            If there is no such batch, or if no asset of the whole plan has such a key.
+            If there is no such batch, if no asset of the whole plan has such a key, or if the plan
+            was changed after it was made.
         """
-        if batch is None:
-            # Who reads all of it can afford to know that nobody changed it.
-            self.check()
-        assets = list(self.assets(batch))
-        if not keys:
-            return assets
-        unknown = set(keys) - {asset.key for asset in assets}
-        if unknown:
-            # A batch may lack what the plan has; a plan that lacks it was meant otherwise.
-            known = {asset.key for asset in self.assets()} | {missing.key for _, missing in self.unresolved()}
-            if unknown - known and known:
-                hint = f"it has: {', '.join(sorted(known))}"
-                raise PlanError(f"asset key {min(unknown - known)!r}: not in the plan", hint=hint)
-        return [asset for asset in assets if asset.key in keys]
-
-    def lacking(
-        self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
-    ) -> dict[str, SkystageError]:
-        """What cannot be had, as errors by ``GRANULE: KEY``; without what the query allows to be missing."""
-        allowed = set(self.header.query.get("allow_missing", ()))
-        return {
-            f"{name}: {missing.key}": Unresolvable(f"{name}: {missing.key}: {missing.reason}")
-            for name, missing in self.unresolved(batch)
-            if missing.key not in allowed and (not keys or missing.key in keys)
-        }
-
-    def check(self) -> None:
-        """Read all of it and compare with the header's digest.
-
-        Raises
-        ------
-        PlanError
-            If the file was changed after it was made.
-        """
-        digest = hashlib.sha256(_line(self.header.lasting()))
-        with self.path.open("rb") as file:
-            file.seek(self._start)
-            while block := file.read(1 << 20):
-                digest.update(block)
-        if digest.hexdigest() != self.header.digest:
-            raise PlanError(f"{self.path}: was changed after it was made", hint="make it again")
-
-    def _bounds(self, batch: tuple[int, int] | None) -> tuple[int, int]:
-        span = self.header.span
-        if batch is None:
-            return 0, span
-        number, count = batch
-        if not 1 <= number <= count:
-            raise PlanError(f"--batch {number}/{count}: there is no such batch", hint="I from 1 to N")
-        return span * (number - 1) // count, span * number // count
-
-    def _lines(self, start: int, end: int | None) -> Iterator[dict[str, Json]]:
-        """The lines that begin in ``[start, end)``, counted from behind the header."""
-        with self.path.open("rb") as file:
-            if start > 0:
-                # A line belongs to the batch in which it begins.
-                file.seek(self._start + start - 1)
-                file.readline()
-            else:
-                file.seek(self._start)
-            while end is None or file.tell() - self._start < end:
-                line = file.readline()
-                if not line:
-                    return
-                try:
-                    data = json.loads(line)
-                except ValueError as error:
-                    raise PlanError(f"{self.path}: a line is not JSON", hint="make it again") from error
-                if not isinstance(data, dict):
-                    raise PlanError(f"{self.path}: a line is no object", hint="make it again")
-                yield data
-
-    def _read(self, reader: Callable[[dict[str, Json]], T], data: dict[str, Json]) -> T:
-        try:
-            return reader(data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            said = f"{type(error).__name__}: {error}"
-            raise PlanError(
-                f"{self.path}: a line is not as a plan has it: {said}", hint="make it again"
-            ) from error
+        return [self._read(Asset.from_json, item) for item in self._chosen(batch, keys)]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -321,18 +224,24 @@ def write(
 ) -> Plan:
     """Write a plan: the body to a spool, then the header with its totals, then both in place.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. Nothing is held in memory: granules come in order of archive,
+    collection and id, and the dropped in order of id and reason.
+
+    Raises
+    ------
+    ValueError
+        If they come in another order.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path.parent) as spool:
         counts = _Counts()
-        for granule in sorted(granules, key=lambda one: (one.archive, one.collection, one.id)):
+        for granule in _in_order(granules, _place):
             spool.write(_line(counts.granule(granule)))
         for companion in sorted(companions, key=lambda one: one.id):
             spool.write(_line(counts.companion(companion)))
         span = spool.tell()
-        for item in sorted(dropped, key=lambda one: (one.id, one.reason)):
+        for item in _in_order(dropped, lambda one: (one.id, one.reason)):
             spool.write(_line(counts.drop(item)))
         header = Header(
             query=query.to_json(),
@@ -360,12 +269,45 @@ def write(
     return Plan(path)
 
 
+def _place(granule: Granule) -> tuple[str, ...]:
+    """What the granules of a plan are in order of."""
+    return granule.archive, granule.collection, granule.id
+
+
+def _in_order(items: Iterable[T], place: Callable[[T], tuple[str, ...]]) -> Iterator[T]:
+    """The items as they come: were their order anybody's choice, equal plans would differ."""
+    last: tuple[str, ...] = ()
+    for item in items:
+        if place(item) < last:
+            raise ValueError(f"{place(item)} comes behind {last}")
+        last = place(item)
+        yield item
+
+
+class Once:
+    """Which assets have gone by: a digest of each path, which takes a quarter of the path's memory."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def first(self, asset: Asset) -> bool:
+        """Whether it had not gone by before."""
+        digest = hashlib.blake2b(asset.path.encode(), digest_size=16).digest()
+        if digest in self._seen:
+            return False
+        self._seen.add(digest)
+        return True
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+
 class _Counts:
     """Totals, counted while the lines go by."""
 
     def __init__(self) -> None:
         self._granules = self._unresolved = self._bytes = self._unsized = 0
-        self._paths: set[str] = set()
+        self._once = Once()
         self._dropped: Counter[str] = Counter()
 
     def granule(self, granule: Granule) -> dict[str, Json]:
@@ -385,7 +327,7 @@ class _Counts:
     def totals(self) -> Totals:
         return Totals(
             granules=self._granules,
-            assets=len(self._paths),
+            assets=len(self._once),
             bytes=self._bytes,
             unsized=self._unsized,
             unresolved=self._unresolved,
@@ -394,8 +336,7 @@ class _Counts:
 
     def _assets(self, assets: Iterable[Asset]) -> None:
         for asset in assets:
-            if asset.path not in self._paths:
-                self._paths.add(asset.path)
+            if self._once.first(asset):
                 self._bytes += asset.size or 0
                 self._unsized += asset.size is None
 
@@ -432,31 +373,37 @@ class Difference:
 
 
 def diff(old: Plan, new: Plan) -> Difference:
-    """Compare two plans: by id, by the bytes expected, and by stack and sensing time."""
-    before, after = _identities(old), _identities(new)
-    gone = {key: before[key] for key in before.keys() - after.keys()}
-    come = {key: after[key] for key in after.keys() - before.keys()}
-    changed = {key for key in before.keys() & after.keys() if before[key].bytes != after[key].bytes}
-    again = {one.sensing for one in gone.values()} & {one.sensing for one in come.values()} - {None}
-    renamed = {key for key, one in come.items() if one.sensing in again}
+    """Compare two plans: by id, by the bytes expected, and by stack and sensing time.
+
+    Both are read once, side by side; only what differs is held in memory.
+    """
+    gone: list[tuple[str, Json]] = []
+    come: list[tuple[str, Json]] = []
+    reprocessed: list[str] = []
+    both = heapq.merge(
+        ((granule, False) for granule in old.granules()),
+        ((granule, True) for granule in new.granules()),
+        key=lambda one: _place(one[0]),
+    )
+    for _, same in groupby(both, key=lambda one: _place(one[0])):
+        (first, is_new), *others = same
+        if not others:
+            (come if is_new else gone).append((first.id, _sensing(first)))
+        elif _expected(first) != _expected(others[0][0]):
+            reprocessed.append(first.id)
+    again = {sensing for _, sensing in gone} & {sensing for _, sensing in come} - {None}
     return Difference(
-        new=sorted(key[1] for key in come.keys() - renamed),
-        gone=sorted(key[1] for key, one in gone.items() if one.sensing not in again),
-        reprocessed=sorted(key[1] for key in changed | renamed),
+        new=sorted(name for name, sensing in come if sensing not in again),
+        gone=sorted(name for name, sensing in gone if sensing not in again),
+        reprocessed=sorted(reprocessed + [name for name, sensing in come if sensing in again]),
     )
 
 
-class _Identity(NamedTuple):
-    sensing: Json
+def _sensing(granule: Granule) -> Json:
     """What two processings of one sensing share; None where the plan does not tell."""
-    bytes: Json
+    known = granule.stack and granule.start
+    return (granule.collection, granule.stack, granule.start) if known else None
 
 
-def _identities(plan: Plan) -> dict[tuple[str, str], _Identity]:
-    return {
-        (granule.collection, granule.id): _Identity(
-            (granule.collection, granule.stack, granule.start) if granule.stack and granule.start else None,
-            sorted((asset.key, asset.size, sorted(asset.checksums.items())) for asset in granule.assets),
-        )
-        for granule in plan.granules()
-    }
+def _expected(granule: Granule) -> Json:
+    return sorted((asset.key, asset.size, sorted(asset.checksums.items())) for asset in granule.assets)

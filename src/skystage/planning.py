@@ -2,11 +2,14 @@
 
 This is all that lies left of the plan: it talks to catalogues and moves no product's bytes. The steps
 come in this order because each narrows what the next one sees: an older processing does not come
-back because the newest is offline.
+back because the newest is offline. Granules pass by one at a time and lie on disk between the steps
+(`skystage.spool`), so that 100,000 need no more memory than a page of them.
 """
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +17,11 @@ from typing import TYPE_CHECKING
 from skystage.errors import QueryError
 from skystage.model import Companion, Dropped, Granule, Query, Unresolved
 from skystage.plan import Plan, write
+from skystage.spool import Spool
 
 if TYPE_CHECKING:
     from skystage.archives import Archive
+    from skystage.filters import Filter
     from skystage.transport import Access
 
 
@@ -36,83 +41,86 @@ def build(query: Query, path: Path | str, access: Access) -> Plan:
     for name, options in query.companions.items():
         # With nothing to look for, it only looks at its options: wrong ones are found before any request.
         archives.find_companions(name)([], options, access)
-    search = archive.search(query, access)
-    one = filters.dedupe(search, sensing=archive.sensing, processed=archive.processed)
-    kept, dropped = one.kept, list(one.dropped)
-    dropped += [Dropped(id=name, reason="not in the archive") for name in search.missing]
-    for step in (_as_asked, _online, _as_filtered):
-        kept, more = step(kept, query, archive)
-        dropped += more
-    kept = _with_wanted_assets(kept, query, archive)
-    companions: list[Companion] = []
-    degraded = list(search.degraded)
-    for name, options in sorted(query.companions.items()):
-        found = archives.find_companions(name)(kept, options, access)
-        kept = found.granules
-        companions += found.companions
-        degraded += found.degraded
-    return write(
-        path,
-        query=query,
-        granules=kept,
-        companions=companions,
-        dropped=dropped,
-        hits=search.hits,
-        received=search.received,
-        truncated=search.truncated,
-        degraded=tuple(degraded),
-    )
+    asked = filters.Filter(query.filter, properties=archive.properties, area=query.area)
+    reason = _first_reason(query, archive, asked)
+    with Spool() as spool:
+        search = archive.search(query, access)
+        for granule in search:
+            spool.add(
+                _with_wanted_assets(granule, query, archive),
+                reason=reason(granule),
+                sensing=archive.sensing(granule),
+                processed=archive.processed(granule),
+                swath=asked.swath(granule),
+                keys={asset.key for asset in granule.assets},
+            )
+        # An older processing is superseded, whatever else it was dropped for.
+        filters.dedupe(spool)
+        asked.finish(spool)
+        _check_keys(query, spool)
+        granules: Iterable[Granule] = spool
+        companions: list[Companion] = []
+        degraded = list(search.degraded)
+        for name, options in sorted(query.companions.items()):
+            found = archives.find_companions(name)(granules, options, access)
+            granules = found.granules
+            companions += found.companions
+            degraded += found.degraded
+        missing = [Dropped(id=name, reason="not in the archive") for name in sorted(search.missing)]
+        return write(
+            path,
+            query=query,
+            granules=granules,
+            companions=companions,
+            dropped=heapq.merge(spool.dropped(), missing, key=lambda one: (one.id, one.reason)),
+            hits=search.hits,
+            received=search.received,
+            truncated=search.truncated,
+            degraded=tuple(degraded),
+        )
 
 
-def _as_asked(granules: list[Granule], query: Query, archive: Archive) -> tuple[list[Granule], list[Dropped]]:
-    """Test again what the server was asked: some ignore a criterion without a word."""
+def _first_reason(query: Query, archive: Archive, asked: Filter) -> Callable[[Granule], str | None]:
+    """Why a granule is dropped when it is looked at alone: the first step's reason that has one.
+
+    What the server was asked is tested again: some ignore a criterion without a word.
+    """
     from skystage import aoi, filters
 
-    checked = filters.apply(granules, archive.checks(query), properties=archive.properties)
-    kept, dropped = checked.kept, list(checked.dropped)
-    if query.area is not None:
-        inside = aoi.intersecting(query.area, [granule.geometry for granule in kept])
-        dropped += [Dropped(id=g.id, reason="area") for g, hit in zip(kept, inside, strict=True) if not hit]
-        kept = [granule for granule, hit in zip(kept, inside, strict=True) if hit]
-    return kept, dropped
+    again = filters.Filter(archive.checks(query), properties=archive.properties)
+    area = None if query.area is None else aoi.Area(query.area)
+
+    def reason(granule: Granule) -> str | None:
+        if (failed := again.reason(granule)) is not None:
+            return failed
+        if area is not None and (granule.geometry is None or not area.intersects(granule.geometry)):
+            return "area"
+        if query.offline == "drop" and archive.offline(granule):
+            return "offline"
+        return asked.reason(granule)
+
+    return reason
 
 
-def _online(granules: list[Granule], query: Query, archive: Archive) -> tuple[list[Granule], list[Dropped]]:
-    if query.offline == "keep":
-        return granules, []
-    kept = [granule for granule in granules if not archive.offline(granule)]
-    return kept, [Dropped(id=g.id, reason="offline") for g in granules if archive.offline(g)]
-
-
-def _as_filtered(
-    granules: list[Granule], query: Query, archive: Archive
-) -> tuple[list[Granule], list[Dropped]]:
-    from skystage import filters
-
-    result = filters.apply(granules, query.filter, properties=archive.properties, area=query.area)
-    return result.kept, list(result.dropped)
-
-
-def _with_wanted_assets(granules: list[Granule], query: Query, archive: Archive) -> list[Granule]:
-    """Leave each granule the assets that the query wants, and say which of them it lacks."""
+def _with_wanted_assets(granule: Granule, query: Query, archive: Archive) -> Granule:
+    """Leave a granule the assets that the query wants, and say which of them it lacks."""
     from skystage import filters
 
     wanted = query.assets or (archive.asset_keys or ())[:1]
-    out = []
-    for granule in granules:
-        assets = granule.assets
-        if wanted:
-            assets = tuple(asset for key in wanted if (asset := granule.asset(key)) is not None)
-        if query.select:
-            assets = tuple(asset for asset in assets if filters.selects(query.select, asset))
-        lacking = tuple(
-            Unresolved(key=key, reason="the archive lists no such file")
-            for key in wanted
-            if granule.asset(key) is None
-        )
-        out.append(replace(granule, assets=assets, unresolved=granule.unresolved + lacking))
+    had = {asset.key: asset for asset in reversed(granule.assets)}
+    assets = tuple(had[key] for key in wanted if key in had) if wanted else granule.assets
+    if query.select:
+        assets = tuple(asset for asset in assets if filters.selects(query.select, asset))
+    lacking = tuple(
+        Unresolved(key=key, reason="the archive lists no such file") for key in wanted if key not in had
+    )
+    return replace(granule, assets=assets, unresolved=granule.unresolved + lacking)
+
+
+def _check_keys(query: Query, spool: Spool) -> None:
+    together = list(spool.keys())
+    known = {key for keys in together for key in keys}
     for key in query.assets:
-        if granules and all(granule.asset(key) is None for granule in granules):
-            known = sorted({asset.key for granule in granules for asset in granule.assets})
-            raise QueryError(f"assets: no granule has {key!r}", hint=f"they have: {', '.join(known)}")
-    return out
+        if together and key not in known:
+            hint = f"they have: {', '.join(sorted(known))}"
+            raise QueryError(f"assets: no granule has {key!r}", hint=hint)

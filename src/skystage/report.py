@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from skystage.model import Granule, Json
+from skystage.plan import Once
 
 UNKNOWN = "unknown"
 
@@ -59,27 +60,44 @@ def stacks(granules: Iterable[Granule]) -> list[Stack]:
 
     Sorted by direction, path and frame.
     """
-    groups: dict[str, list[Granule]] = defaultdict(list)
+    groups: dict[str, _Members] = defaultdict(_Members)
     for granule in granules:
-        groups[granule.stack or UNKNOWN].append(granule)
-    found = [_stack(key, members) for key, members in groups.items()]
+        groups[granule.stack or UNKNOWN].add(granule)
+    found = [members.stack(key) for key, members in groups.items()]
     return sorted(found, key=lambda one: (one.direction, one.path.zfill(6), one.frame.zfill(9), one.key))
 
 
-def _stack(key: str, members: list[Granule]) -> Stack:
-    members = sorted(members, key=lambda one: (one.start is None, one.start, one.id))
-    days = sorted({one.start.date() for one in members if one.start is not None})
-    gaps = [after - before for before, after in pairwise(days)]
-    sizes = {asset.path: asset.size or 0 for one in members for asset in one.assets}
-    first = members[0].properties
-    return Stack(
-        key=key,
-        direction=str(first.get("flightDirection") or UNKNOWN).lower(),
-        path=str(first.get("pathNumber", UNKNOWN)),
-        frame=str((first.get("burst") or {}).get("fullBurstID") or first.get("frameNumber", UNKNOWN)),
-        granules=tuple(one.id for one in members),
-        dates=tuple(day.isoformat() for day in days),
-        longest_gap=max(gaps, default=timedelta(0)).days,
-        platforms=tuple(sorted({str(one.properties.get("platform") or UNKNOWN) for one in members})),
-        bytes=sum(sizes.values()),
-    )
+class _Members:
+    """What a summary says of a stack, gathered while its granules go by."""
+
+    def __init__(self) -> None:
+        self._order: list[tuple[bool, datetime | None, str]] = []
+        self._first: tuple[bool, datetime | None, str] | None = None
+        self._properties: Mapping[str, Json] = {}
+        self._platforms: set[str] = set()
+        self._once = Once()
+        self._bytes = 0
+
+    def add(self, granule: Granule) -> None:
+        place = (granule.start is None, granule.start, granule.id)
+        self._order.append(place)
+        if self._first is None or place < self._first:
+            self._first, self._properties = place, granule.properties
+        self._platforms.add(str(granule.properties.get("platform") or UNKNOWN))
+        self._bytes += sum(asset.size or 0 for asset in granule.assets if self._once.first(asset))
+
+    def stack(self, key: str) -> Stack:
+        days = sorted({start.date() for _, start, _ in self._order if start is not None})
+        gaps = [after - before for before, after in pairwise(days)]
+        first = self._properties
+        return Stack(
+            key=key,
+            direction=str(first.get("flightDirection") or UNKNOWN).lower(),
+            path=str(first.get("pathNumber", UNKNOWN)),
+            frame=str((first.get("burst") or {}).get("fullBurstID") or first.get("frameNumber", UNKNOWN)),
+            granules=tuple(name for _, _, name in sorted(self._order)),
+            dates=tuple(day.isoformat() for day in days),
+            longest_gap=max(gaps, default=timedelta(0)).days,
+            platforms=tuple(sorted(self._platforms)),
+            bytes=self._bytes,
+        )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from skystage.errors import SkystageError, Stopped
+from skystage.errors import HostDown, SkystageError, Stopped
 
 TRIES = 5
 """Tries in a row that may bring nothing."""
@@ -24,7 +24,8 @@ class Budget:
     """How many more times something may be tried.
 
     Tries that brought something (`progressed`) do not count: a file of 4 GB over a line that breaks
-    every 100 MB arrives.
+    every 100 MB arrives. Nor do those that were not made because the host is down: it is waited for,
+    until it has been down for longer than `PATIENCE`.
     """
 
     def __init__(self, tries: int = TRIES) -> None:
@@ -41,9 +42,13 @@ class Budget:
         Raises
         ------
         SkystageError
-            The `error` itself, if it is not transient or the budget is spent.
+            The `error` itself, if it is not transient, the budget is spent, or the wait too long.
         """
-        self._spent += 1
+        if isinstance(error, HostDown):
+            if error.lasting > PATIENCE:
+                raise error
+        else:
+            self._spent += 1
         if not error.transient or self._spent >= self._tries or (error.retry_after or 0) > PATIENCE:
             raise error
         if error.retry_after is not None:

@@ -17,7 +17,6 @@ import ctypes
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -28,13 +27,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from skystage.errors import PlanError, SkystageError, StoreError
+from skystage.errors import SkystageError, StoreError
 from skystage.locks import Lock, work
 from skystage.model import Asset, Receipt, canonical
 from skystage.parts import PartFile
-from skystage.verify import strongest
+from skystage.planfile import Entry
+from skystage.staged import HOME, Staged
 
-HOME = ".skystage"
 STRIPES = 1024
 """Lock files of a store: enough that two assets in flight hardly ever share one, and no more inodes."""
 BIG = 8 << 20
@@ -54,8 +53,8 @@ class _Pending:
     result: Receipt | SkystageError | None = None
 
 
-class Store:
-    """A directory of staged assets.
+class Store(Staged):
+    """A directory of staged assets: what `Staged` sees of it, and the way in.
 
     Parameters
     ----------
@@ -72,22 +71,17 @@ class Store:
     """
 
     def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
-        self.root = Path(root)
-        self._home = self.root / HOME
-        self._locks = self._home / "locks"
-        self._parts = self._home / "parts"
-        self._shards = self._home / "receipts"
+        super().__init__(root)
+        self._locks = self.root / HOME / "locks"
+        self._parts = self.root / HOME / "parts"
         if not read_only:
             self._make()
-        self._receipts: dict[str, list[Receipt]] = {}
         self._torn = False
-        self._read: dict[str, int] = {}
-        self._mutex = threading.RLock()
+        self._mutex = threading.Lock()
         self._shard = -1
         self._pending: list[_Pending] = []
         self._commits = threading.Condition()
         self._committing = False
-        self.refresh()
 
     def _make(self) -> None:
         try:
@@ -100,16 +94,6 @@ class Store:
                 )
         except OSError as error:
             raise StoreError(f"{self.root}: cannot be used as a store: {error.strerror}") from error
-
-    def path(self, asset: Asset) -> Path:
-        """The final path of an asset.
-
-        Raises
-        ------
-        PlanError
-            If the plan names a path outside the store.
-        """
-        return self.root / inside(asset)
 
     def lock(self, asset: Asset) -> Lock:
         """The lock that a writer of this asset holds."""
@@ -132,33 +116,12 @@ class Store:
     # Receipts
 
     def receipt(self, asset: Asset) -> Receipt | None:
-        """The proof that this very asset is staged and was not touched since; no hashing.
-
-        A receipt counts only if the file still has the recorded size and time of modification, and
-        if what was recorded is what the plan expects today.
-        """
-        candidates = self._receipts.get(asset.path)
-        if candidates is None:
-            return None
+        """The proof that this very asset is staged and was not touched since; no hashing."""
+        found = self.proof(asset)
         try:
-            found = os.stat(self.path(asset))  # noqa: PTH116 - a third of the cost of Path.stat
-        except OSError:
+            return None if found is None else Receipt.from_json(found)
+        except (ValueError, KeyError, TypeError):
             return None
-        # An asset that was staged more than once has several: the one that describes the file that
-        # lies there counts, whatever the clocks said when they were written.
-        for receipt in reversed(candidates):
-            unchanged = found.st_size == receipt.size and found.st_mtime_ns == receipt.mtime_ns
-            if unchanged and _proves(receipt, asset):
-                return receipt
-        return None
-
-    def refresh(self) -> None:
-        """Read the receipts that other writers have added."""
-        with self._mutex:
-            for entry in os.scandir(self._shards) if self._shards.is_dir() else ():
-                done = self._read.get(entry.name, 0)
-                if entry.stat().st_size > done:
-                    self._read[entry.name] = done + self._read_shard(Path(entry.path), done)
 
     def record(self, receipts: Iterable[Receipt]) -> None:
         """Append receipts to this writer's shard."""
@@ -175,20 +138,7 @@ class Store:
             write_all(self._shard, content)
             self._torn = False
             for receipt in batch:
-                self._receipts.setdefault(receipt.path, []).append(receipt)
-
-    def _read_shard(self, path: Path, start: int) -> int:
-        with path.open("rb") as file:
-            file.seek(start)
-            content = file.read()
-        whole = content.rfind(b"\n") + 1  # a torn tail: its writer was killed, or still writes
-        for line in content[:whole].splitlines():
-            with suppress(ValueError, KeyError, TypeError):
-                receipt = Receipt.from_json(json.loads(line))
-                known = self._receipts.setdefault(receipt.path, [])
-                if receipt not in known:
-                    known.append(receipt)
-        return whole
+                self._index.add(receipt.to_json())
 
     # ----------------------------------------------------------------------------------------------
     # Publishing
@@ -243,7 +193,7 @@ class Store:
             try:
                 item.final.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(item.whole, item.final)  # noqa: PTH105 - the tests count these calls
-                item.part.discard()
+                item.part.published(item.whole)
                 receipts.append(item.receipt(item.final.stat()))
                 item.result = receipts[-1]
             except OSError as error:
@@ -254,7 +204,7 @@ class Store:
             for item in group:
                 item.result = StoreError(f"{self._shards}: cannot be written: {error.strerror}")
 
-    def link(self, asset: Asset, into: Path, *, symbolic: bool = False) -> Path:
+    def link(self, asset: Asset | Entry, into: Path, *, symbolic: bool = False) -> Path:
         """Give a staged file a second name below `into`: hard link, else reflink, else copy.
 
         Who deletes or replaces that name deletes or replaces nothing else. But a hard link shares
@@ -283,32 +233,11 @@ class Store:
         return target
 
 
-def inside(asset: Asset) -> str:
-    """The asset's path below any store or folder, if it is one that stays there.
-
-    Raises
-    ------
-    PlanError
-        If it does not.
-    """
-    parts = asset.path.split("/")
-    if asset.path.startswith("/") or not all(parts) or {".", "..", HOME} & set(parts) or "\0" in asset.path:
-        raise PlanError(f"{asset.path!r} is no path inside a store", hint="the plan was changed by hand?")
-    return asset.path
-
-
 def write_all(fd: int, content: bytes) -> None:
     """Write, however many calls it takes."""
     view = memoryview(content)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _proves(receipt: Receipt, asset: Asset) -> bool:
-    if asset.size is not None and asset.size != receipt.size:
-        return False
-    algorithm = strongest(asset.checksums)
-    return algorithm is None or receipt.digests.get(algorithm) == asset.checksums[algorithm].lower()
 
 
 def _sync(paths: list[Path]) -> None:

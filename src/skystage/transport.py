@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
-from functools import cache
+from functools import cache, lru_cache
 from http.cookiejar import CookieJar
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
@@ -33,17 +33,19 @@ from skystage.errors import (
     Refused,
     ShortBody,
     TermsNotAccepted,
+    TransferError,
+    Untrusted,
     WrongBody,
 )
 from skystage.limits import Limits, Slot
 from skystage.members import Directories
 from skystage.model import Source
+from skystage.parts import BLOCK
 from skystage.resume import Head, failure, retry_after
 from skystage.retry import patiently
 
 USER_AGENT = f"skystage/{__version__}"
 
-BLOCK = 256 * 1024
 HOPS = 10
 """Redirects to follow; log-in chains take up to five."""
 TIMEOUT = urllib3.Timeout(connect=20, read=60)
@@ -75,6 +77,7 @@ def _tls(bundle: str | None) -> ssl.SSLContext:
     return context
 
 
+@lru_cache(maxsize=1024)
 def address(url: str) -> tuple[str, str]:
     """Scheme and host of an address, read as the connection will read it.
 
@@ -123,6 +126,7 @@ class Body:
     """The host that sends the bytes: the last of the redirects."""
     _response: urllib3.BaseHTTPResponse
     _access: Access
+    _slots: _Slots
 
     def blocks(self) -> Iterator[bytes]:
         """The body as it comes over the wire.
@@ -137,9 +141,12 @@ class Body:
             for block in self._response.stream(BLOCK, decode_content=False):
                 if not self._access.still_reading(self._response):
                     raise Interrupted(f"{self.host}: broken off: stopped, or slower than 2 kB/s")
+                self._slots.received(self.host, len(block))
                 yield block
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Interrupted(f"{self.host}: the connection broke: {_cause(error)}") from error
+            broken = Interrupted(f"{self.host}: the connection broke: {_cause(error)}")
+            self._slots.failed(self.host, broken)
+            raise broken from error
 
 
 class Busy(Exception):
@@ -232,11 +239,7 @@ class Access:
 
     def has_room(self, source: Source, host: str) -> bool:
         """Whether the host would take one more connection at once."""
-        account = _Slots(self, source).account
-        slot = self.limits.acquire(account, host, wait=False)
-        if slot is not None:
-            self.limits.release(account, host, slot)
-        return slot is not None
+        return self.limits.has_room(_Slots(self, source).account, host)
 
     def read(self, url: str, *, auth_scheme: str | None = None, limit: int = 64 << 20) -> bytes:
         """Read a small document (a listing, a label) whole, trying again while that can help.
@@ -310,7 +313,7 @@ class Access:
             )
             return auth.Answer(_head(answer, excerpt=""), answer.data)
         except urllib3.exceptions.HTTPError as error:
-            raise Interrupted(f"{address(url)[1]}: cannot be reached: {_cause(error)}") from error
+            raise _unreachable(address(url)[1], error) from error
         finally:
             manager.clear()
 
@@ -336,6 +339,7 @@ class _Slots:
             self.account = f"{self._scheme.name}-{self._scheme.secret.account}"
         self._held: dict[str, Slot] = {}
         self._response: urllib3.BaseHTTPResponse | None = None
+        self._alive = False
 
     def __enter__(self) -> Self:
         return self
@@ -354,6 +358,8 @@ class _Slots:
             response = self._ask(url, sent)
             status, said = response.status, response.headers
             _, host = address(url)
+            if 300 <= status < 500:
+                self._access.limits.succeeded(self.account, host)
             if status in (301, 302, 303, 307, 308) and "location" in said:
                 url = urljoin(url, said["location"])
                 _refuse_terms(url, self._source.href)
@@ -366,11 +372,30 @@ class _Slots:
             if status == 401 and self._scheme and refused and not renewed and self._scheme.renew(refused):
                 renewed, url = True, start
                 continue
+            if status == 403 and "Signature=" in url and not renewed:
+                # A signed address that has expired: whoever signed it signs another one.
+                renewed, url = True, start
+                continue
             head = _head(response, excerpt="" if status < 400 else _excerpt(response.read(2048)))
             if status == 429 or (status == 503 and "retry-after" in said):
                 self._access.limits.back_off(self.account, host, retry_after(head) or BACK_OFF)
-            return Body(head, host, response, self._access)
+            elif status >= 500:
+                self.failed(host, failure(head, host))
+            return Body(head, host, response, self._access, self)
         raise Refused(f"{self._source.href}: more than {HOPS} redirects", hint="a log-in that does not end?")
+
+    def received(self, host: str, count: int) -> None:
+        """Count a block at all hosts on its way; the first one says that its host answers."""
+        if not self._alive:
+            self._alive = True
+            self._access.limits.succeeded(self.account, host)
+        for one in self._held:
+            self._access.limits.spend(self.account, one, count, self._stop)
+
+    def failed(self, host: str, error: TransferError) -> None:
+        """A host gave nothing; unless it was we who broke off."""
+        if self._stop is None or not self._stop.is_set():
+            self._access.limits.failed(self.account, host, self._source.href, error)
 
     def _headers(self, url: str, headers: Mapping[str, str], region: str) -> dict[str, str]:
         scheme, host = address(url)
@@ -390,31 +415,38 @@ class _Slots:
         self._finish()
         _, host = address(url)
         if host not in self._held:
-            slot = self._access.limits.acquire(self.account, host, self._stop, wait=self._wait)
-            if slot is None:
+            limits = self._access.limits
+            if self._wait:
+                self._held[host] = limits.acquire(self.account, host, self._stop)
+            elif (slot := limits.acquire(self.account, host, self._stop, wait=False)) is not None:
+                self._held[host] = slot
+            else:
                 raise Busy
-            self._held[host] = slot
         slot = self._held[host]
         if slot.connection is None:
             slot.connection = connection(url)
-        jar = self._access.cookies
-        asked = urllib.request.Request(url, headers=dict(headers))
-        jar.add_cookie_header(asked)
-        sent = {**headers, **dict(asked.unredirected_hdrs)}
+        jar, asked = self._access.cookies, None
+        if len(jar):
+            asked = urllib.request.Request(url)
+            jar.add_cookie_header(asked)
+            headers = {**headers, **dict(asked.unredirected_hdrs)}
         self._access.count()
         try:
             response = slot.connection.request(
                 "GET",
                 url,
-                headers=sent,
+                headers=headers,
                 redirect=False,
                 retries=False,
                 preload_content=False,
                 timeout=TIMEOUT,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Interrupted(f"{host}: cannot be reached: {_cause(error)}") from error
-        jar.extract_cookies(_CookieView(response), asked)  # type: ignore[arg-type]
+            unreachable = _unreachable(host, error)
+            self.failed(host, unreachable)
+            raise unreachable from error
+        if "set-cookie" in response.headers:
+            jar.extract_cookies(_CookieView(response), asked or urllib.request.Request(url))  # type: ignore[arg-type]
         self._response = response
         self._access.reading(response)
         return response
@@ -476,9 +508,24 @@ def _refuse_terms(url: str, name: str) -> None:
         )
 
 
-def _cause(error: Exception) -> str:
-    """The innermost reason, in one line and without addresses of objects."""
+def _unreachable(host: str, error: Exception) -> TransferError:
+    cause = _innermost(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Untrusted(
+            f"{host}: its certificate is not trusted: {cause.verify_message}",
+            hint="behind a proxy with an authority of its own? name its bundle in REQUESTS_CA_BUNDLE",
+        )
+    return Interrupted(f"{host}: cannot be reached: {_cause(error)}")
+
+
+def _innermost(error: Exception) -> Exception:
     while error.__context__ is not None and isinstance(error.__context__, Exception):
         error = error.__context__
+    return error
+
+
+def _cause(error: Exception) -> str:
+    """The innermost reason, in one line and without addresses of objects."""
+    error = _innermost(error)
     text = str(error).splitlines()[0] if str(error) else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

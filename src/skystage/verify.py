@@ -7,10 +7,13 @@ import os
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from skystage.errors import ChecksumMismatch, SizeMismatch, StructureError, WrongBody
-from skystage.model import Asset
+
+if TYPE_CHECKING:
+    from skystage.model import Asset
+    from skystage.planfile import Entry
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -84,7 +87,7 @@ def digest_file(path: Path, checksums: Mapping[str, str]) -> dict[str, str]:
     return digester.digests()
 
 
-def prove(asset: Asset, path: Path, digests: Mapping[str, str]) -> str:
+def prove(asset: Asset | Entry, path: Path, digests: Mapping[str, str]) -> str:
     """Compare a whole file with what the plan says of it; name the proof.
 
     Parameters
@@ -173,7 +176,7 @@ def check_start(asset: Asset, start: bytes) -> None:
 # The whole file: is it all there, as far as its own format can say?
 
 
-def check_structure(asset: Asset, path: Path) -> None:
+def check_structure(asset: Asset | Entry, path: Path) -> None:
     """Check that a file is a whole one of its kind, where no checksum can say so.
 
     Zip: the end of the central directory, and the directory where it says. FITS: whole blocks of
@@ -185,7 +188,7 @@ def check_structure(asset: Asset, path: Path) -> None:
     StructureError
         With what is missing.
     """
-    suffix = path.suffix.lower() if not asset.name else Path(asset.name).suffix.lower()
+    suffix = Path(asset.path).suffix.lower()
     size = path.stat().st_size
     problem: str | None = None
     if size == 0:

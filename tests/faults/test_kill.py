@@ -24,9 +24,9 @@ ORBITS = "s1-orbits.s3.amazonaws.com"
 
 
 def frozen(path: Path, granules, **query) -> Plan:
-    return plan.write(
-        path, query=Query(archive="asf"), granules=granules, hits=len(granules), received=len(granules)
-    )
+    ordered = sorted(granules, key=lambda one: (one.collection, one.id))
+    count = len(ordered)
+    return plan.write(path, query=Query(archive="asf"), granules=ordered, hits=count, received=count)
 
 
 def right(asset, path: Path) -> bool:

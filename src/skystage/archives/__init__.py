@@ -8,7 +8,7 @@ the command line and the workflows find it here.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
@@ -87,8 +87,8 @@ class Archive(Protocol):
         """The query's own criteria as filters: what the server was asked is tested again here."""
         ...
 
-    def sensing(self, granule: Granule) -> Hashable | None:
-        """What several processings of one sensing share; None where the granule is the only one."""
+    def sensing(self, granule: Granule) -> str | None:
+        """What several processings of one sensing share, as text; None where the granule is the only one."""
         ...
 
     def processed(self, granule: Granule) -> str:
@@ -107,23 +107,44 @@ class Companions:
     Attributes
     ----------
     granules
-        The same granules, with the assets that belong to each, or with the reason why not.
+        The same granules in the same order, with the assets that belong to each, or with the reason why
+        not; like those that were given, they can be iterated over again.
     companions
         What belongs to the area rather than to one granule.
     degraded
         Catalogues that did not answer, so that the choice may not be the best.
     """
 
-    granules: list[Granule]
+    granules: Iterable[Granule]
     companions: list[Companion] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Granules that are changed while they go by, each time anew: none of them is kept in memory."""
+
+    granules: Iterable[Granule]
+    change: Callable[[Granule], Granule]
+
+    def __iter__(self) -> Iterator[Granule]:
+        return map(self.change, self.granules)
 
 
 class FindCompanions(Protocol):
     """A function of the entry point group ``skystage.companions``, named as queries say it."""
 
-    def __call__(self, granules: list[Granule], options: Json, access: Access) -> Companions:
-        """Find what goes along with these granules; `options` is the value in the query's ``with``."""
+    def __call__(self, granules: Iterable[Granule], options: Json, access: Access) -> Companions:
+        """Find what goes along with these granules.
+
+        Parameters
+        ----------
+        granules
+            Those that were kept, in the plan's order. There may be 100,000: iterate over them, as often
+            as needed (each time they are read from disk), and hand them on as `Changed`.
+        options
+            The value in the query's ``with``.
+        """
         ...
 
 

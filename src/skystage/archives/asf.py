@@ -8,7 +8,7 @@ silence: its error reports would send the user's query to a third host.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -306,7 +306,7 @@ class Asf:
                 checks[name] = moment.isoformat()
         return checks
 
-    def sensing(self, granule: Granule) -> Hashable | None:
+    def sensing(self, granule: Granule) -> str | None:
         """See `skystage.archives.Archive.sensing`.
 
         The last four digits of a Sentinel-1 name are a checksum of its manifest: two names that
@@ -343,7 +343,7 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
     # CMR knows no multipolygons, and asf_search would make their hull of them: an area on both
     # sides of the antimeridian is asked for in two searches. Doubles are dropped by the plan.
     areas = [None] if query.area is None else aoi.parts(query.area)
-    seen: set[str] = set()
+    unseen = set(_named(query))
     try:
         for area in areas:
             options = asf_search.ASFSearchOptions(session=session, **_options(query, area))
@@ -351,7 +351,7 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
                 for product in page:
                     search.received += 1
                     found = granule(product)
-                    seen |= {found.id, found.native_id}
+                    unseen -= {found.id, found.native_id}
                     yield found
     except asf_search.ASFSearchError as error:
         raise SearchError(f"asf: {error}") from error
@@ -369,7 +369,7 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
             hint="try again; `allow_incomplete: true` accepts it",
         )
     search.truncated = search.received < search.hits or (cap is not None and search.received >= cap)
-    search.missing = sorted(set(_named(query)) - seen)
+    search.missing = sorted(unseen)
 
 
 def _named(query: Query) -> list[str]:
@@ -430,7 +430,7 @@ def _session(access: Access, search: Search) -> Any:
                 except requests.RequestException as error:
                     reason = f"{type(error).__name__}"
                     raise CatalogueUnavailable(f"asf: CMR cannot be reached: {reason}") from error
-                said = _refuse_failure(response)
+                said = _without_state_vectors(_refuse_failure(response))
                 # asf_search parses it twice more: once is enough.
                 response.json = lambda **_: said  # type: ignore[method-assign]
                 return response
@@ -470,6 +470,14 @@ def _refuse_failure(response: Any) -> Json:
         raise SearchError(f"asf: CMR refused the query ({head.status}): {errors}")
     if head.headers.get("cmr-time-out", "").lower() == "true":
         raise CatalogueUnavailable("asf: CMR ran out of time and sent only a part", hint="narrow the query")
+    return said
+
+
+def _without_state_vectors(said: Json) -> Json:
+    """Records without what baselines are computed from: reading it is half of asf_search's time."""
+    for item in said.get("items", ()):
+        known = item["umm"].get("AdditionalAttributes", ())
+        item["umm"]["AdditionalAttributes"] = [one for one in known if not one["Name"].startswith("SV_")]
     return said
 
 

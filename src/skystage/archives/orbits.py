@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlencode
 
-from skystage.archives import Companions
+from skystage.archives import Changed, Companions
 from skystage.errors import CatalogueUnavailable, QueryError, SkystageError
 from skystage.model import Asset, Granule, Json, Source, Unresolved, iso
 
@@ -78,7 +79,7 @@ class OrbitFile:
         )
 
 
-def find(granules: list[Granule], options: Json, access: Access) -> Companions:
+def find(granules: Iterable[Granule], options: Json, access: Access) -> Companions:
     """Give each Sentinel-1 granule its orbit file, or the reason why it has none.
 
     Parameters
@@ -94,32 +95,49 @@ def find(granules: list[Granule], options: Json, access: Access) -> Companions:
         If neither catalogue answers.
     """
     types = _types(options)
-    needs = {granule.id: need for granule in granules if (need := _need(granule)) is not None}
-    chosen: dict[str, OrbitFile] = {}
+    needs = _Needs()
+    for granule in granules:
+        if (need := _need(granule)) is not None:
+            needs.add(need)
+    listed: list[Listed] = []
     degraded: dict[str, str] = {}
     for kind in types:
-        open_needs = {name: need for name, need in needs.items() if name not in chosen}
-        if not open_needs:
-            break
-        listed = _listed(kind, list(open_needs.values()), access, degraded)
-        begins = {mission: [file.start for file in files] for mission, files in listed.items()}
-        for name, (mission, start, stop) in open_needs.items():
-            # Of tens of thousands only those can cover it that begin a little before.
-            first = bisect_left(begins[mission], start - ORBIT - LONGEST)
-            last = bisect_right(begins[mission], start - ORBIT)
-            if (best := choose(listed[mission][first:last], start, stop)) is not None:
-                chosen[name] = best
-    out = []
-    for granule in granules:
-        if granule.id in chosen:
-            out.append(_with(granule, chosen[granule.id]))
-        elif granule.id in needs:
-            reason = f"no {' or '.join(types)} covers it"
-            missing = Unresolved(key=KEY, reason=reason)
-            out.append(replace(granule, unresolved=(*granule.unresolved, missing)))
-        else:
-            out.append(granule)
-    return Companions(out, degraded=[f"{host}: {reason}" for host, reason in sorted(degraded.items())])
+        lacking = _Needs()
+        for need in needs:
+            if _best(listed, need) is None:
+                lacking.add(need)
+        if lacking:
+            listed.append(_listed(kind, lacking.days(), access, degraded))
+    lacks = Unresolved(key=KEY, reason=f"no {' or '.join(types)} covers it")
+
+    def joined(granule: Granule) -> Granule:
+        if (need := _need(granule)) is None:
+            return granule
+        if (file := _best(listed, need)) is not None:
+            return _with(granule, file)
+        return replace(granule, unresolved=(*granule.unresolved, lacks))
+
+    return Companions(
+        Changed(granules, joined),
+        degraded=[f"{host}: {reason}" for host, reason in sorted(degraded.items())],
+    )
+
+
+def _best(listed: list[Listed], need: Need) -> OrbitFile | None:
+    """The orbit file for a need: of the first kind that has one."""
+    mission, start, stop = need
+    for kind in listed:
+        files = kind.get(mission, [])
+        # Of tens of thousands only those can cover it that begin a little before.
+        first = bisect_left(files, start - ORBIT - LONGEST, key=_begin)
+        last = bisect_right(files, start - ORBIT, key=_begin)
+        if (best := choose(files[first:last], start, stop)) is not None:
+            return best
+    return None
+
+
+def _begin(file: OrbitFile) -> datetime:
+    return file.start
 
 
 def choose(files: list[OrbitFile], start: datetime, stop: datetime) -> OrbitFile | None:
@@ -139,6 +157,41 @@ def _types(options: Json) -> tuple[str, ...]:
 
 Interval: TypeAlias = tuple[datetime, datetime]
 Need: TypeAlias = tuple[str, datetime, datetime]
+Listed: TypeAlias = Mapping[str, list[OrbitFile]]
+"""The orbit files of one kind by mission, in order of their start."""
+
+
+class _Needs:
+    """Missions and sensing intervals, in sixteen bytes each: there may be 100,000."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, array[int]] = {}
+
+    def add(self, need: Need) -> None:
+        mission, *ends = need
+        numbers = [(end - _EPOCH) // _MICROSECOND for end in ends]
+        self._ends.setdefault(mission, array("q")).extend(numbers)
+
+    def __bool__(self) -> bool:
+        return bool(self._ends)
+
+    def __iter__(self) -> Iterator[Need]:
+        for mission, ends in self._ends.items():
+            for start, stop in zip(ends[::2], ends[1::2], strict=True):
+                yield mission, _EPOCH + start * _MICROSECOND, _EPOCH + stop * _MICROSECOND
+
+    def days(self) -> dict[str, list[Interval]]:
+        """By mission, from the first to the last moment of each UTC day that has a need."""
+        found: dict[str, dict[date, Interval]] = {}
+        for mission, start, stop in self:
+            days = found.setdefault(mission, {})
+            first, last = days.get(start.date(), (start, stop))
+            days[start.date()] = min(first, start), max(last, stop)
+        return {mission: sorted(days.values()) for mission, days in sorted(found.items())}
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def _need(granule: Granule) -> Need | None:
@@ -164,22 +217,25 @@ def _with(granule: Granule, file: OrbitFile) -> Granule:
 
 
 def _listed(
-    kind: str, needs: list[Need], access: Access, degraded: dict[str, str]
-) -> dict[str, list[OrbitFile]]:
+    kind: str, needs: Mapping[str, list[Interval]], access: Access, degraded: dict[str, str]
+) -> Listed:
     """All orbit files of a kind that may serve, by mission, from both catalogues together."""
-    lists: tuple[Callable[[str, str, list[Need], Access], Iterator[OrbitFile]], ...] = (
+    lists: tuple[Callable[[str, str, list[Interval], Access], Iterator[OrbitFile]], ...] = (
         _in_bucket,
         _in_catalogue,
     )
     out: dict[str, list[OrbitFile]] = {}
-    for mission in sorted({need[0] for need in needs}):
+    for mission, intervals in needs.items():
+        windows = _windows(intervals, kind)
         merged: dict[str, OrbitFile] = {}
         failures: list[SkystageError] = []
         for listing in lists:
             try:
-                for file in listing(kind, mission, [need for need in needs if need[0] == mission], access):
-                    known = merged.get(file.name)
-                    merged[file.name] = file if known is None else _merged(known, file)
+                for file in listing(kind, mission, windows, access):
+                    # The bucket lists all there are: more than memory should hold for a few scenes.
+                    if any(file.start < last and file.stop > first for first, last in windows):
+                        known = merged.get(file.name)
+                        merged[file.name] = file if known is None else _merged(known, file)
             except SkystageError as error:
                 failures.append(error)
                 degraded[_HOSTS[listing.__name__]] = error.message
@@ -224,9 +280,9 @@ def _parse(name: str) -> tuple[str, datetime, datetime, datetime] | None:
     return parsed["mission"], times[0], times[1], times[2]
 
 
-def _in_bucket(kind: str, mission: str, needs: list[Need], access: Access) -> Iterator[OrbitFile]:
+def _in_bucket(kind: str, mission: str, windows: list[Interval], access: Access) -> Iterator[OrbitFile]:
     """ASF's public bucket: listed by mission, because its names begin with the creation time."""
-    del needs
+    del windows
     space = "{http://s3.amazonaws.com/doc/2006-03-01/}"
     marker = ""
     while True:
@@ -252,9 +308,9 @@ def _in_bucket(kind: str, mission: str, needs: list[Need], access: Access) -> It
         marker = entries[-1].findtext(f"{space}Key", "")
 
 
-def _in_catalogue(kind: str, mission: str, needs: list[Need], access: Access) -> Iterator[OrbitFile]:
+def _in_catalogue(kind: str, mission: str, windows: list[Interval], access: Access) -> Iterator[OrbitFile]:
     """Copernicus Data Space: asked for windows of time that hold the sensing intervals."""
-    for first, last in _windows([(start, stop) for _, start, stop in needs], kind):
+    for first, last in windows:
         asked = (
             f"startswith(Name,'{mission}_OPER_{kind}_')"
             f" and ContentDate/Start lt {iso(last)} and ContentDate/End gt {iso(first)}"

@@ -1,0 +1,36 @@
+"""The cases, by name, in the order in which they run."""
+
+from cases import (
+    bulk,
+    cached,
+    hashing,
+    limits,
+    link_small,
+    memory,
+    ranges,
+    resume,
+    s3,
+    sched,
+    small,
+    startup,
+    zip_member,
+)
+
+CASES = {
+    module.CASE.name: module.CASE
+    for module in (
+        bulk,
+        hashing,
+        small,
+        link_small,
+        ranges,
+        sched,
+        s3,
+        zip_member,
+        resume,
+        limits,
+        cached,
+        startup,
+        memory,
+    )
+}
