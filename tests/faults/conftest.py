@@ -47,9 +47,7 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def bench(
-    table: ModuleType, small_box: Sandbox, memory: Path, monkeypatch: pytest.MonkeyPatch
-) -> object:
+def bench(table: ModuleType, small_box: Sandbox, memory: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     """A bench that is led into the sandbox, with waits cut short."""
     for name, value in small_box.environ.items():
         if value is None:

@@ -35,6 +35,11 @@ def run(bench, table, *names: str) -> dict[str, str]:
     return found
 
 
+def spared(found: dict[str, str], what: str) -> dict[str, str]:
+    """The cases that did not end as wrong as that."""
+    return {name: wrong for name, wrong in found.items() if what not in wrong}
+
+
 def without_if_range(asked, validator=""):
     return request_headers(asked)
 
@@ -49,7 +54,7 @@ def test_if_range_saves_the_request_that_finds_out_that_the_file_changed(bench, 
     assert not any(run(bench, table, *CHANGED).values())
     monkeypatch.setattr(fetch, "request_headers", without_if_range)
     # What answers the range is of another version: found out, but it was asked for in vain.
-    assert all("requests for the body" in wrong for wrong in run(bench, table, *CHANGED).values())
+    assert not spared(run(bench, table, *CHANGED), "requests for the body")
 
 
 def test_without_if_range_and_validators_two_versions_are_joined(bench, table, monkeypatch):
@@ -61,7 +66,7 @@ def test_without_if_range_and_validators_two_versions_are_joined(bench, table, m
         return Append(part.total) if isinstance(found, Discard) else found
 
     monkeypatch.setattr(fetch, "decide", blind)
-    assert all("a wrong file" in wrong for wrong in run(bench, table, *CHANGED).values())
+    assert not spared(run(bench, table, *CHANGED), "a wrong file")
 
 
 def test_the_checksum_keeps_other_bytes_away(bench, table, monkeypatch):
@@ -75,7 +80,7 @@ def test_the_checksum_keeps_other_bytes_away(bench, table, monkeypatch):
         "ranges, resume: flipped byte, always, md5 known",
         "s3-signed, before: new content without a validator, always, md5 known",
     )
-    assert all("a wrong file" in wrong for wrong in run(bench, table, *names).values())
+    assert not spared(run(bench, table, *names), "a wrong file")
 
 
 def test_the_crc_of_a_zip_keeps_other_bytes_away(bench, table, monkeypatch):
@@ -88,7 +93,7 @@ def test_the_crc_of_a_zip_keeps_other_bytes_away(bench, table, monkeypatch):
         "member, middle: flipped byte, always, size known",
         "member, last: flipped byte, once, nothing known",
     )
-    assert all("a wrong file" in wrong for wrong in run(bench, table, *names).values())
+    assert not spared(run(bench, table, *names), "a wrong file")
 
 
 def test_the_count_of_bytes_tells_a_cut_from_the_end(bench, table, monkeypatch):
@@ -107,7 +112,7 @@ def test_the_count_of_bytes_tells_a_cut_from_the_end(bench, table, monkeypatch):
     assert not any(run(bench, table, *names).values())
     monkeypatch.setattr(fetch._Transfer, "_read", trusting)
     monkeypatch.setattr(fetch, "prove", lambda asset, path, digests: "size+structure")
-    assert all("a wrong file" in wrong for wrong in run(bench, table, *names).values())
+    assert not spared(run(bench, table, *names), "a wrong file")
 
 
 def test_content_range_keeps_other_ranges_away(bench, table, monkeypatch):
@@ -121,14 +126,14 @@ def test_content_range_keeps_other_ranges_away(bench, table, monkeypatch):
         "https, resume: wrong range, once, size known",
         "earthdata, resume: wrong range, always, nothing known",
     )
-    assert all("a wrong file" in wrong for wrong in run(bench, table, *names).values())
+    assert not spared(run(bench, table, *names), "a wrong file")
 
 
 def test_the_page_check_keeps_log_in_pages_away(bench, table, monkeypatch):
     monkeypatch.setattr(resume, "page", lambda head, name: None)
     monkeypatch.setattr(fetch, "check_start", lambda asset, block: None)
-    names = ("https, before: log-in page, always, nothing known",)
-    assert all("a wrong file" in wrong for wrong in run(bench, table, *names).values())
+    names = ("earthdata, before: log-in page, always, nothing known",)
+    assert not spared(run(bench, table, *names), "a wrong file")
 
 
 def test_credentials_are_contained_by_the_hosts_that_a_scheme_names(bench, table, monkeypatch):
@@ -138,7 +143,7 @@ def test_credentials_are_contained_by_the_hosts_that_a_scheme_names(bench, table
         "earthdata, before: sent to a host of a like name, always, size known",
         "ranges, resume: sent to a foreign host, once, md5 known",
     )
-    assert all("credentials were sent to" in wrong for wrong in run(bench, table, *names).values())
+    assert not spared(run(bench, table, *names), "credentials were sent to")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -152,7 +157,8 @@ def once_each(bench, table, store, monkeypatch) -> list[dict]:
     bench.box.set_faults([{"match": {"host": table.BUCKET}, "latency": 0.2}])
     bench.box.clear()
     threads = [
-        threading.Thread(target=fetch.fetch_asset, args=(asset, Store(store.root), Access())) for _ in range(2)
+        threading.Thread(target=fetch.fetch_asset, args=(asset, Store(store.root), Access()))
+        for _ in range(2)
     ]
     for thread in threads:
         thread.start()
@@ -180,10 +186,9 @@ def test_size_and_time_of_a_file_void_its_receipt(bench, table, store, access, m
     fetch.fetch_asset(asset, store, access)
     path = store.path(asset)
     path.write_bytes(bytes(len(goods.true)))  # as long, and later
-    fetch.fetch_asset(asset, Store(store.root), access)
+    first = fetch.fetch_asset(asset, Store(store.root), access)
     assert path.read_bytes() == goods.true
     path.write_bytes(bytes(len(goods.true)))
-    first = store._receipts[asset.path][0]
     monkeypatch.setattr(Store, "receipt", lambda self, asset: first)
     assert fetch.fetch_asset(asset, Store(store.root), access) is first
     assert path.read_bytes() != goods.true
