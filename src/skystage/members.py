@@ -120,7 +120,7 @@ class Run:
         """
         piece = Piece(0, self.end) if piece is None else piece
         first = self.start + piece.at
-        # Another connection may have cut the piece since: what it was asked for as is what `rejoin` counts on.
+        # Another connection may have cut the piece since; `Pieces.rejoin` counts on all that it was.
         stop = None if piece.asked is None else self.start + piece.asked
         if stop is None or (self.member is None and stop == total):
             return Asked(first) if first else None

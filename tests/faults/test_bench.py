@@ -6,7 +6,7 @@ import pytest
 
 WAYS = ("earthdata", "ranges", "member", "https", "s3", "s3-signed")
 PHASES = ("before", "middle", "last", "resume", "refresh", "mirror", "directory")
-CASES = 3219
+CASES = 2837
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from skystage import archives, arrival, batch, errors, events, pieces, plan
-from skystage.auth import Secret
+from skystage import archives, batch, errors, events, plan
 from skystage.batch import fetch_all
 from skystage.fetch import fetch_asset
 from skystage.limits import Limits
@@ -108,6 +107,8 @@ def test_a_signal_in_a_shared_transfer_keeps_what_has_come(big, store, number):
     assert right(asset, store.root)
 
 
+# The sandbox, not the client: a peer that dies between CONNECT and the TLS handshake leaves Python's socket open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_kills_at_random_moments_of_a_shared_transfer_lose_next_to_nothing(big, store):
     box, made, asset = big
     moments = random.Random(3)  # noqa: S311
@@ -170,8 +171,8 @@ def test_a_disk_that_fills_up_in_mid_file_is_one_line_and_the_next_run_continues
 ):
     assets = [granule.asset("data") for granule in slcs]
     store = Store(disk / "store")
-    ballast = fill(disk, 100_000)  # two and a bit of files of 50 kB
-    outcome = fetch_all(assets, store, access, jobs=2)
+    ballast = fill(disk, 200_000)  # room for some of fifteen files of 50 kB
+    outcome = fetch_all(assets, store, access, jobs=1)
     assert outcome.receipts
     assert {type(error) for error in outcome.failures.values()} <= {errors.StoreError}
     assert all("No space left" in error.message for error in outcome.failures.values())
