@@ -250,8 +250,9 @@ class Case:
 def cases(way: str, phase: str, *, every: bool = False) -> Iterator[Case]:
     """The rows of a way and a phase, without those that have no meaning.
 
-    Each fault meets all that may be known of the bytes on one way that has a log-in and on the one of members.
-    Elsewhere, and where it is all one what is known, it meets one of the three, in turn; unless `every` is set.
+    On some ways and at some phases each fault meets all that may be known of the bytes. Elsewhere, as to
+    a log-in or to the form of an address it is all one, it meets one of the three, in turn; unless
+    `every` is set.
     """
     private = way in ("earthdata", "ranges", "member")
     if (phase == "refresh" and not private) or (phase == "directory" and way != "member"):

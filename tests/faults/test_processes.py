@@ -107,7 +107,7 @@ def test_a_signal_in_a_shared_transfer_keeps_what_has_come(big, store, number):
     assert right(asset, store.root)
 
 
-# The sandbox, not the client: a peer that dies between CONNECT and the TLS handshake leaves Python's socket open.
+# In the sandbox: where a client dies between CONNECT and the handshake, Python leaves the socket unclosed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_kills_at_random_moments_of_a_shared_transfer_lose_next_to_nothing(big, store):
     box, made, asset = big
