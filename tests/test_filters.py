@@ -343,14 +343,6 @@ def test_a_granule_of_unknown_time_cannot_be_the_latest() -> None:
     assert reasons([granule(1), granule(2, day=None)], latest=1) == ["unknown latest"]
 
 
-def test_stacks_are_in_order_of_time() -> None:
-    found = filters.stacks([*two_stacks(), granule(7, day=None, stack="p35_f122")])
-    assert {key: [g.id for g in members] for key, members in found.items()} == {
-        "p137_f5": ["g9"],
-        "p35_f122": ["g7", "g1", "g2", "g3", "g4"],
-    }
-
-
 # One granule once
 
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
+import certifi
 import pytest
 
-from skystage import s3, transport
+from skystage import s3, tls, transport
 from skystage.auth import Secret
+from skystage.batch import fetch_all
 from skystage.errors import (
     CredentialsMissing,
     Interrupted,
     NotFound,
     Refused,
     ShortBody,
+    Stopped,
     TermsNotAccepted,
+    Untrusted,
     WrongBody,
 )
+from skystage.fetch import fetch_asset
 from skystage.model import Source
 from skystage.transport import Access
 
@@ -172,13 +178,13 @@ def test_a_small_document_is_read_whole_or_not_at_all(box, access, impatient):
 def test_one_rule_says_which_certificates_are_trusted(monkeypatch):
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    assert transport.tls_bundle() is None
+    assert tls.bundle() is None
     monkeypatch.setenv("SSL_CERT_FILE", "c")
-    assert transport.tls_bundle() == "c"
+    assert tls.bundle() == "c"
     monkeypatch.setenv("CURL_CA_BUNDLE", "b")
-    assert transport.tls_bundle() == "b"
+    assert tls.bundle() == "b"
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "a")
-    assert transport.tls_bundle() == "a"
+    assert tls.bundle() == "a"
 
 
 def test_the_proxy_of_the_environment_is_used_and_its_exceptions_are_kept(monkeypatch):
@@ -305,3 +311,27 @@ def test_the_aws_chain_is_walked_once_for_all_requests(monkeypatch):
     for _ in range(5):
         assert s3.credentials(None).access_key == "KEY-OF-THIS-TEST"
     assert walks == [1]
+
+
+def test_stopping_wakes_who_waits_for_the_head_of_an_answer(box, slc, store):
+    box.set_faults([{"match": {"host": "datapool.asf.alaska.edu"}, "latency": 30}])
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    began = time.monotonic()
+    outcome = fetch_all([slc], store, Access(), stop=stop)
+    assert isinstance(outcome.failures[slc.path], Stopped)
+    assert time.monotonic() - began < 10
+
+
+def test_an_error_page_that_is_cut_is_still_its_error(box, slc, store, access):
+    box.set_faults(
+        [{"match": {"host": "datapool.asf.alaska.edu"}, "status": 404, "body": "x" * 900, "cut": 5}]
+    )
+    with pytest.raises(NotFound):
+        fetch_asset(slc, store, access)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_an_error_at_once(box, slc, store, access, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    with pytest.raises(Untrusted, match="not trusted.*REQUESTS_CA_BUNDLE"):
+        fetch_asset(slc, store, access)

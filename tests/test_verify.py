@@ -118,8 +118,8 @@ def test_data_of_the_promised_kind_passes(name, start):
     ("name", "content", "problem"),
     [
         ("x.bin", b"", "empty"),
-        ("x.zip", zip_bytes()[:-30], "end of its directory"),
-        ("x.zip", zip_bytes()[200:], "beyond its end"),
+        ("x.zip", zip_bytes()[:-30], "not a whole .zip"),
+        ("x.zip", zip_bytes()[200:], "not a whole .zip"),
         ("x.fits", b"SIMPLE" * 100, "FITS blocks"),
         ("x.tif", b"II*\0", "header is cut"),
         ("x.tif", b"II*\0" + struct.pack("<I", 5000) + bytes(100), "first directory"),
@@ -154,9 +154,17 @@ def test_the_part_file_is_judged_by_the_name_of_the_asset(tmp_path):
         verify.check_structure(asset("x.fits"), file(tmp_path, "1234.part", b"123"))
 
 
-def test_a_zip64_directory_is_looked_for_where_the_sizes_say_so(tmp_path):
-    record = b"PK\x05\x06" + bytes(8) + struct.pack("<II", 0xFFFFFFFF, 0xFFFFFFFF) + bytes(2)
-    with pytest.raises(StructureError, match="zip64"):
-        verify.check_structure(asset("x.zip"), file(tmp_path, "x.zip", b"PK\x03\x04" + record))
-    locator = b"PK\x06\x07" + bytes(16)
-    verify.check_structure(asset("x.zip"), file(tmp_path, "y.zip", b"PK\x03\x04" + locator + record))
+def test_a_zip_with_a_damaged_member_is_not_whole(tmp_path):
+    content = zip_bytes()
+    at = content.index(b"PK\x01\x02") - 1  # the last byte of the last member
+    damaged = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    with pytest.raises(StructureError, match="member .* is damaged"):
+        verify.check_structure(asset("x.zip"), file(tmp_path, "x.zip", damaged))
+
+
+def test_of_a_zip_packed_in_an_unknown_way_only_the_directory_is_looked_at(tmp_path):
+    content = bytearray(zip_bytes())
+    at = content.index(b"PK\x01\x02")
+    content[at + 10 : at + 12] = struct.pack("<H", 97)
+    content[8:10] = struct.pack("<H", 97)
+    verify.check_structure(asset("x.zip"), file(tmp_path, "x.zip", bytes(content)))

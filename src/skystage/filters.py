@@ -165,14 +165,6 @@ def selects(select: Mapping[str, Json], asset: Asset | Mapping[str, Json]) -> bo
     )
 
 
-def stacks(granules: Iterable[Granule]) -> dict[str, list[Granule]]:
-    """The granules by stack, stacks by key and granules by time; those of unknown time come first."""
-    found: dict[str, list[Granule]] = {}
-    for granule in sorted(granules, key=_when):
-        found.setdefault(granule.stack, []).append(granule)
-    return dict(sorted(found.items()))
-
-
 # --------------------------------------------------------------------------------------------------
 # Tests on one granule
 
@@ -325,11 +317,6 @@ def _coverage(area: Mapping[str, Json], least: float) -> Callable[[Iterable[Gran
         return ready[body].coverage([one.geometry for one in frames if one.geometry is not None]) >= least
 
     return covers
-
-
-def _when(granule: Granule) -> tuple[datetime, str, str]:
-    first = datetime.min.replace(tzinfo=UTC)
-    return (granule.start or first, granule.native_id, granule.collection)
 
 
 def _pick(spool: Spool, name: str, count: int) -> None:

@@ -7,8 +7,8 @@ one, because that is the only way to decide for each host anew what it may see.
 
 from __future__ import annotations
 
-import os
 import re
+import socket
 import ssl
 import threading
 import time
@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 import urllib3
 from urllib3.util import parse_url
 
-from skystage import __version__, auth, s3
+from skystage import __version__, auth, s3, tls
 from skystage.errors import (
     CredentialsMissing,
     Interrupted,
@@ -56,17 +56,6 @@ BACK_OFF = 5.0
 """Seconds to leave a host alone that is overrun and does not say for how long."""
 EXCERPT = 300
 """Characters of an error's body that are kept for its message."""
-
-
-def tls_bundle() -> str | None:
-    """The certificate bundle of the user's environment; None for the system's own.
-
-    One rule for all clients: the variables that requests reads, then curl's, then OpenSSL's.
-    """
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-        if path := os.environ.get(name):
-            return path
-    return None
 
 
 @cache
@@ -103,18 +92,57 @@ def address(url: str) -> tuple[str, str]:
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
 
-def connection(url: str) -> urllib3.PoolManager:
+class _Waiting(set[urllib3.connection.HTTPConnection]):
+    """Connections that wait for the head of an answer: each says so itself."""
+
+    def pools(self) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+        """What a pool manager needs in order to make such connections."""
+        waiting = self
+
+        class Plain(urllib3.connection.HTTPConnection):
+            def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+                waiting.add(self)
+                try:
+                    return super().getresponse()
+                finally:
+                    waiting.discard(self)
+
+        class Secure(Plain, urllib3.connection.HTTPSConnection):
+            pass
+
+        class PlainPool(urllib3.HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class SecurePool(urllib3.HTTPSConnectionPool):
+            ConnectionCls = Secure
+
+        return {"http": PlainPool, "https": SecurePool}
+
+    def end(self) -> None:
+        """Wake all who wait; they find a connection that broke."""
+        for one in list(self):
+            with suppress(OSError, AttributeError):  # it may end by itself at this very moment
+                one.sock.shutdown(socket.SHUT_RDWR)
+
+
+def connection(
+    url: str, pools: Mapping[str, type[urllib3.HTTPConnectionPool]] | None = None
+) -> urllib3.PoolManager:
     """One connection to the host of `url`, through the proxy that the environment names for it."""
     options: dict[str, Any] = {"num_pools": 1, "maxsize": 1, "block": True}
-    options["ssl_context"] = _tls(tls_bundle())
+    options["ssl_context"] = _tls(tls.bundle())
     scheme, host = address(url)
     proxy = urllib.request.getproxies().get(scheme)
     if proxy and not urllib.request.proxy_bypass(host):
         who = parse_url(proxy).auth
         if who is not None:
             options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=unquote(who))
-        return urllib3.ProxyManager(proxy, **options)
-    return urllib3.PoolManager(**options)
+        manager: urllib3.PoolManager = urllib3.ProxyManager(proxy, **options)
+    else:
+        manager = urllib3.PoolManager(**options)
+    if pools is not None:
+        manager.pool_classes_by_scheme = dict(pools)
+    return manager
 
 
 @dataclass(slots=True)
@@ -179,6 +207,8 @@ class Access:
         """Of log-in chains; the jar itself sees to it that each goes to its own domain only."""
         self._mutex = threading.Lock()
         self._bodies: dict[urllib3.BaseHTTPResponse, float] = {}
+        self._waiting = _Waiting()
+        self.pools = self._waiting.pools()
 
     def scheme(self, name: str) -> auth.Scheme:
         """The log-in scheme of that name, with the credentials that were found for it."""
@@ -285,11 +315,13 @@ class Access:
             self._bodies.pop(response, None)
 
     def watch(self, stop: threading.Event) -> None:
-        """End the reading of bodies that nobody wants any more, and of those that hardly move.
+        """End the wait for what nobody wants any more, and the reading of bodies that hardly move.
 
         A thread that waits for bytes hears nothing; only the end of its connection wakes it.
         """
         slow = time.monotonic() - SLOWEST
+        if stop.is_set():
+            self._waiting.end()
         with self._mutex:
             # Forgotten before they are shut down: Python takes the TLS layer off a socket that it
             # shuts down, and what the reader gets from then on may be ciphertext.
@@ -376,7 +408,7 @@ class _Slots:
                 # A signed address that has expired: whoever signed it signs another one.
                 renewed, url = True, start
                 continue
-            head = _head(response, excerpt="" if status < 400 else _excerpt(response.read(2048)))
+            head = _head(response, excerpt="" if status < 400 else _excerpt(_start(response)))
             if status == 429 or (status == 503 and "retry-after" in said):
                 self._access.limits.back_off(self.account, host, retry_after(head) or BACK_OFF)
             elif status >= 500:
@@ -424,7 +456,7 @@ class _Slots:
                 raise Busy
         slot = self._held[host]
         if slot.connection is None:
-            slot.connection = connection(url)
+            slot.connection = connection(url, self._access.pools)
         jar, asked = self._access.cookies, None
         if len(jar):
             asked = urllib.request.Request(url)
@@ -485,6 +517,13 @@ class _CookieView:
 def _head(response: urllib3.BaseHTTPResponse, *, excerpt: str) -> Head:
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Head(status=response.status, headers=headers, excerpt=excerpt)
+
+
+def _start(response: urllib3.BaseHTTPResponse) -> bytes:
+    try:
+        return response.read(2048)
+    except (urllib3.exceptions.HTTPError, OSError):
+        return b""  # the status says enough
 
 
 def _excerpt(body: bytes) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from skystage import aoi
+from skystage import aoi, tls
 from skystage.archives import Search
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, SearchError
 from skystage.model import Asset, Granule, Json, Query, Source, from_iso, iso
@@ -446,6 +446,7 @@ def _session(access: Access, search: Search) -> Any:
 
     session = Session()
     session.counts = []
+    session.verify = tls.bundle() or True
     return session
 
 
