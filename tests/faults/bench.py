@@ -282,11 +282,6 @@ def cases(way: str, phase: str, *, every: bool = False) -> Iterator[Case]:
             yield Case(way, phase, fault, span, known)
 
 
-def is_open(case: Case) -> bool:
-    """Whether a case is known to end wrong for now: the 416 that it comes to is cut itself."""
-    return case.fault.name == "length too long" and (case.span, case.known) == ("always", "nothing")
-
-
 @dataclass(frozen=True, slots=True)
 class Goods:
     """A file of the sandbox, and how it is asked for.
