@@ -108,3 +108,35 @@ def test_every_byte_is_brought_exactly_once(size, moves):
     runs = sorted(run for run in brought if run[0] < run[1])
     assert [start for start, _ in runs] == [0, *(stop for _, stop in runs)][: len(runs)]
     assert sum(stop - start for start, stop in runs) == size
+
+
+def test_a_connection_is_left_where_its_piece_was_cut():
+    pieces = Pieces([(0, 100 * MIB)])
+    first, second = pieces.claim(), pieces.claim()
+    end = first.stop
+    assert first.take(MIB) == MIB
+    assert not first.parted
+    first.at = end - 10
+    assert first.take(MIB) == 10
+    assert first.parted
+    # What others give up now is not given back to a connection that has gone past it.
+    pieces.release(second)
+    pieces.rejoin()
+    assert first.stop == end
+
+
+def test_a_connection_that_brings_more_than_was_asked_for_is_no_cut():
+    piece = Pieces([(0, 10)]).claim()
+    assert piece.take(11) == 10
+    assert not piece.parted
+
+
+def test_an_end_that_becomes_known_is_that_of_the_connection_too():
+    pieces = Pieces([(0, None)])
+    piece = pieces.claim()
+    assert piece.take(1000) == 1000
+    piece.end_at(500)
+    assert (piece.left, piece.take(501), piece.parted) == (500, 500, False)
+    piece.at = 500
+    pieces.release(piece)
+    assert pieces.complete

@@ -128,6 +128,17 @@ def test_without_a_checksum_a_partial_answer_needs_a_validator():
     assert decided(PART, head, proved=True) == Append(1000)
 
 
+def test_without_a_checksum_what_came_without_validator_is_not_continued_under_one():
+    blind = Part(size=400, origin="https://a/x", total=1000)
+    assert decided(blind, partial(), proved=False) == Discard()
+    assert decided(blind, partial(), proved=True) == Append(1000)
+
+
+@pytest.mark.parametrize("said", ["bytes 400-399/400", "bytes 400-299/300", "bytes 400-1000/1000"])
+def test_a_range_that_cannot_be_is_no_answer(said):
+    assert isinstance(decided(PART, answer(206, content_range=said, etag='"v1"')), Fail)
+
+
 def test_a_partial_answer_without_content_length_is_appended():
     assert decided(PART, answer(206, content_range="bytes 400-999/1000", etag='"v1"')) == Append(1000)
 
@@ -141,6 +152,12 @@ def test_a_part_as_long_as_the_file_is_done_if_a_checksum_will_prove_it():
     head = answer(416, content_range="bytes */1000")
     assert decided(whole, head, proved=True) == Done()
     assert decided(whole, head, proved=False) == Discard()
+
+
+def test_a_piece_is_never_done_by_a_file_that_ends_where_it_begins():
+    shorter = answer(416, content_range="bytes */400")
+    assert decide(Asked(400, 499), PART, shorter, name="x", proved=True) == Discard()
+    assert decide(Asked(400), PART, shorter, name="x", proved=True) == Discard()
 
 
 def test_a_part_longer_than_the_file_is_discarded():

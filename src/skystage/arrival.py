@@ -124,7 +124,7 @@ class Arrival:
         with self._change:
             self._troubles += 1
             self._rest = time.monotonic() + FIRST_LOOK * 2.0**self._troubles
-            self.alone = self._troubles >= TRIES
+            self.alone = self.alone or self._troubles >= TRIES
 
     def claim_to_help(self, sharers: int) -> Piece | None:
         """As `claim`, for one of `sharers` connections: from now on there is a map."""
@@ -135,6 +135,7 @@ class Arrival:
             piece = self._pieces.claim(sharers, self._least())
             if piece is not None and self._file.map < 0:
                 try:
+                    self._part_file.note(self.version)
                     there = [(0, self._pieces.reached or 0)]
                     self._file.map = self._part_file.split(there, self._end, self._file.bytes)
                 except OSError:
@@ -158,10 +159,11 @@ class Arrival:
             if self._pieces.active:
                 self._change.wait(seconds)
 
-    def end_here(self, piece: Piece) -> None:
-        """The body has ended, and with it the file: nobody knew where it would."""
+    def end_at(self, piece: Piece, end: int) -> None:
+        """The file ends there: nobody knew where it would."""
         with self._change:
-            piece.stop = self._end = piece.at
+            self._end = end
+            piece.end_at(end)
 
     def accept(self, piece: Piece, block: bytes) -> int:
         """Take a block of a piece; how many of its bytes belonged to it.
@@ -180,7 +182,7 @@ class Arrival:
             self._last = now
             at = piece.at
             # A piece is only ever cut behind the block that is being written.
-            data = memoryview(block) if piece.left is None else memoryview(block)[: piece.left]
+            data = memoryview(block)[: piece.take(len(block))]
             file = self._file
             file.users += 1
         try:

@@ -151,6 +151,7 @@ def _found(asset: Asset, store: Store) -> Receipt | None:
         staged=_now(),
         attempts=0,
     )
+    store.part(asset).discard()  # what that process was about to
     store.record([receipt])
     return receipt
 
@@ -180,7 +181,8 @@ class _Transfer:
         self._alone = False
         self._attempts = 0
         self._moved = 0
-        self._resumed_from = self._furthest = self._part.read().held
+        self._resumed_from = self._part.read().held
+        self._furthest = 0
 
     def run(self) -> Receipt:
         """Ask the sources in the plan's order until one gives the right bytes.
@@ -232,9 +234,8 @@ class _Transfer:
                     raise
                 # How far the part has come, not how much was moved: a server that ignores ranges
                 # and breaks off at the same place for ever brings nothing.
-                held = 0 if self._arrival is None else self._arrival.held
-                if held - self._furthest >= WORTH:
-                    self._furthest = held
+                if self._held - self._furthest >= WORTH:
+                    self._furthest = self._held
                     budget.progressed()
                 delay = budget.pause(error)
                 self._listen(events.Retrying(self._asset.path, error, delay))
@@ -250,12 +251,16 @@ class _Transfer:
         if self._arrival is None:
             # Hashed before the request goes out: a connection that waits for it would be cut off.
             self._arrival = self._resumed(source, run)
+            self._furthest = max(self._furthest, self._held)
         self._attempts += 1
-        held = 0 if self._arrival is None else self._arrival.held
-        self._listen(events.Started(self._asset.path, source.host, held))
-        while (arrival := self._arrival) is None or not arrival.complete:
+        self._listen(events.Started(self._asset.path, source.host, self._held))
+        while (arrival := self._arrival) is None or arrival.spoilt or not arrival.complete:
             if arrival is None:
                 self._begin(source, run)
+            elif arrival.spoilt:
+                # By somebody who helped.
+                self._alone = True
+                self._discard(source)
             elif (piece := arrival.claim()) is not None:
                 self._bring(source, run, arrival, piece)
             else:
@@ -278,7 +283,7 @@ class _Transfer:
             return None
         if part.origin != source.href:
             # A mirror has validators of its own; the checksum proves the whole.
-            part = replace(part, validator=run.version.validator)
+            part = replace(part, validator=run.version.validator, origin=source.href)
         if run.member is not None and (part.validator, part.total) != run.identity:
             return None
         return Arrival(self._part, part, run.end or part.total, self._digester(run))
@@ -299,6 +304,8 @@ class _Transfer:
             with self._request(source, run, arrival.version, asked) as (body, decision):
                 if isinstance(decision, Append):
                     self._check_length(None if run.member else decision.total)
+                    if piece.stop is None:
+                        arrival.end_at(piece, decision.total)
                     self._read(arrival, piece, body)
                 elif isinstance(decision, Restart | Discard):
                     # A host that does not keep to one version would be begun anew for ever.
@@ -308,7 +315,7 @@ class _Transfer:
                     else:
                         self._discard(source)
                 else:
-                    arrival.end_here(piece)
+                    arrival.end_at(piece, piece.at)
         except WrongRange:
             # What cannot be had in ranges may still be had whole.
             if run.member is not None:
@@ -323,12 +330,16 @@ class _Transfer:
         arrival = self._arrival
         if arrival is None or self._stop.is_set() or not arrival.wants_help():
             return False
-        if not source.ranges or not self._access.has_room(source, arrival.host):
+        # Whoever comes late may find the arrival from another source.
+        if not source.ranges or arrival.version.origin != source.href:
             return False
-        sharers = min(self._crew.size, self._access.limits.of(arrival.host).connections)
-        if (piece := arrival.claim_to_help(sharers)) is None:
-            return False
+        piece = None
         try:
+            if not self._access.has_room(source, arrival.host):
+                return False
+            sharers = min(self._crew.size, self._access.limits.of(arrival.host).connections)
+            if (piece := arrival.claim_to_help(sharers)) is None:
+                return False
             run = self._run(source)
             asked = run.asked(piece, arrival.version.total)
             with self._request(source, run, arrival.version, asked, wait=False) as (body, decision):
@@ -342,12 +353,13 @@ class _Transfer:
         except WrongBody:
             arrival.alone = True
             return False
-        except (SkystageError, OSError):
+        except Exception:  # noqa: BLE001 - whatever it is
             # Not the transfer's failure: its own thread goes on, and finds what there is to find.
             arrival.trouble()
             return False
         finally:
-            arrival.release(piece)
+            if piece is not None:
+                arrival.release(piece)
 
     @contextmanager
     def _request(
@@ -408,19 +420,26 @@ class _Transfer:
 
     def _read(self, arrival: Arrival, piece: Piece, body: Body) -> None:
         arrival.host = body.host
-        for block in body.blocks():
-            pause(self._stop)
-            if piece.at == 0 and not arrival.version.member:
-                check_start(self._asset, block)
-            taken = arrival.accept(piece, block)
-            self._listen(events.Progressed(self._asset.path, taken))
-            if piece.at != piece.asked and (piece.left == 0 or taken < len(block)):
-                return  # another connection has the rest of it, or has had it meanwhile
-            if taken < len(block):
-                arrival.spoilt = True
-                raise self._too_long()
+        try:
+            for block in body.blocks():
+                pause(self._stop)
+                if piece.at == 0 and not arrival.version.member:
+                    check_start(self._asset, block)
+                taken = arrival.accept(piece, block)
+                self._listen(events.Progressed(self._asset.path, taken))
+                if piece.parted:
+                    return
+                if taken < len(block):
+                    arrival.spoilt = True
+                    refused = WrongRange if body.head.status == 206 else WrongBody
+                    said = f"more than the {piece.stop:,} bytes that were announced"
+                    raise refused(f"{self._asset.path}: {said}")
+        except Interrupted:
+            # Only the plan said that this would be the last byte, and it was not.
+            arrival.spoilt = arrival.spoilt or (piece.left == 0 and arrival.version.total is None)
+            raise
         if piece.stop is None:
-            arrival.end_here(piece)
+            arrival.end_at(piece, piece.at)
         elif piece.left:
             raise ShortBody(f"{self._asset.path}: the body ended after {piece.at:,} of {piece.stop:,} bytes")
 
@@ -478,6 +497,11 @@ class _Transfer:
                 file.write(block)
                 digester.update(block)
         return digester.digests()
+
+    @property
+    def _held(self) -> int:
+        """Bytes that are there, of the version that is arriving."""
+        return 0 if self._arrival is None else self._arrival.held
 
     def _close(self) -> None:
         """Let go of what is arriving; the part file stays."""

@@ -120,7 +120,7 @@ class Run:
         """
         piece = Piece(0, self.end) if piece is None else piece
         first = self.start + piece.at
-        # Another connection may have cut the piece since; `Pieces.rejoin` counts on all that it was.
+        # Not `stop`: others may cut the piece while its request is on the way.
         stop = None if piece.asked is None else self.start + piece.asked
         if stop is None or (self.member is None and stop == total):
             return Asked(first) if first else None

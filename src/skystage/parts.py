@@ -47,6 +47,8 @@ class PartFile:
         """Where a member of an archive is unpacked to, before it is published."""
         self._note = directory / f"{name}.json"
         self._map = directory / f"{name}.map"
+        self._new_note = directory / f"{name}.new"
+        self._new_map = directory / f"{name}.new-map"
         self._asset = asset
         self._used = True
 
@@ -101,9 +103,8 @@ class PartFile:
         self._used = True
         state = {name: getattr(part, name) for name in ("validator", "origin", "member", "total")}
         state |= {"expected": self._expected(), "boot": BOOT}
-        new = self._note.with_suffix(".new")
-        new.write_text(canonical(state))
-        os.replace(new, self._note)  # noqa: PTH105 - the tests count these calls
+        self._new_note.write_text(canonical(state))
+        os.replace(self._new_note, self._note)  # noqa: PTH105 - the tests count these calls
 
     def resume(self) -> int:
         """Open the part file to go on with it."""
@@ -114,17 +115,16 @@ class PartFile:
 
         The part file gets its whole length, so that blocks can be written in any order.
         """
-        new = self._map.with_suffix(".new-map")
-        new.write_text("".join(f"{start} {stop}\n" for start, stop in there))
+        self._new_map.write_text("".join(f"{start} {stop}\n" for start, stop in there))
         # The length says nothing any more from here on: first the map, then the length.
-        os.replace(new, self._map)  # noqa: PTH105 - the tests count these calls
+        os.replace(self._new_map, self._map)  # noqa: PTH105 - the tests count these calls
         os.ftruncate(fd, total)
         return os.open(self._map, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def discard(self) -> None:
         """Forget all of it."""
         # The note first: without it nothing of the rest means anything.
-        for path in (self._note, self._map, self.path, self.unpacked):
+        for path in (self._note, self._map, self.path, self.unpacked, self._new_note, self._new_map):
             path.unlink(missing_ok=True)
         self._used = False
 

@@ -28,12 +28,15 @@ class Piece:
     stop
         The byte behind the last one; None where the end is not known.
     asked
-        What `stop` was when the piece was asked for: its connection goes on to there.
+        What `stop` was when the piece was claimed: its connection goes on to there.
+    parted
+        Whether its connection is left at `stop`, because others have the rest.
     """
 
     at: int
     stop: int | None
     asked: int | None = field(init=False)
+    parted: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.asked = self.stop
@@ -42,6 +45,17 @@ class Piece:
     def left(self) -> int | None:
         """Bytes to come; None where the end is not known."""
         return None if self.stop is None else self.stop - self.at
+
+    def take(self, count: int) -> int:
+        """How many of the next `count` bytes of its connection belong to it."""
+        if self.left is None or count < self.left:
+            return count
+        self.parted = self.stop != self.asked
+        return self.left
+
+    def end_at(self, stop: int) -> None:
+        """It is known now where it ends."""
+        self.stop = self.asked = stop
 
 
 class Pieces:
@@ -117,7 +131,7 @@ class Pieces:
         for gap in list(self._gaps):
             for piece in self._active:
                 if piece.stop == gap[0] and piece.asked is not None and gap[1] is not None:
-                    if gap[1] <= piece.asked:
+                    if gap[1] <= piece.asked and not piece.parted:
                         piece.stop = gap[1]
                         self._gaps.remove(gap)
                     break

@@ -190,7 +190,9 @@ def decide(asked: Asked | None, part: Part, head: Head, *, name: str, proved: bo
     if head.status == 416 and asked is not None and asked.first:
         total = _unsatisfied_length(head)
         # RFC 9110, 15.5.17: a part of the whole length is asked for bytes behind its end.
-        return Done() if total == asked.first and proved else Discard()
+        # One of several pieces never is; and what was longer before is another version.
+        ended = total == asked.first and asked.last is None and part.total in (None, total)
+        return Done() if ended and proved else Discard()
     return Fail(failure(head, name))
 
 
@@ -216,7 +218,7 @@ def _partial(asked: Asked | None, part: Part, head: Head, name: str, *, proved: 
     changed = part.validator and head.validator and head.validator != part.validator
     if changed or (part.total is not None and total != part.total):
         return Discard()
-    if not proved and not head.validator:
+    if not proved and not (part.validator and head.validator):
         return Discard()
     return Append(total)
 
@@ -284,9 +286,15 @@ _UNSATISFIED = re.compile(r"bytes \*/(\d+)")
 
 
 def content_range(head: Head) -> tuple[int, int, int] | None:
-    """First byte, last byte and whole length that a 206 says it is; None where it does not say."""
+    """First byte, last byte and whole length that a 206 says it is; None where it does not say.
+
+    What it says must be possible (RFC 9110, 14.4).
+    """
     match = _RANGE.fullmatch(head.headers.get("content-range", "").strip())
-    return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
+    if match is None:
+        return None
+    first, last, total = map(int, match.groups())
+    return (first, last, total) if first <= last < total else None
 
 
 def _unsatisfied_length(head: Head) -> int | None:

@@ -1,8 +1,11 @@
 """Fetch a plan and die: SIGKILL before or after each call that changes a file, one after the other.
 
-Run as a program: ``dying.py PLAN WORK``. For each point it forks a child that dies there, looks at
-what is left, lets a second child finish, and looks again. One JSON object at the end says how many
-points there were, and what was wrong at any of them.
+Run as a program: ``dying.py PLAN WORK [CONNECTIONS STEP]``. For each point it forks a child that dies
+there, looks at what is left, lets a second child finish, and looks again. One JSON object at the end
+says how many points there were, and what was wrong at any of them.
+
+With ``CONNECTIONS``, that many bring each file in small pieces; which call is which then differs from
+run to run, and every ``STEP``-th is enough.
 
 The calls are those of the operating system, wrapped from outside: the code that is tested does not
 know of this.
@@ -17,9 +20,11 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from skystage import arrival, batch, crew, pieces, transport
 from skystage import store as stores
 from skystage.batch import fetch_all
 from skystage.plan import Plan
@@ -29,9 +34,18 @@ from skystage.transport import Access
 CALLS = ("open", "write", "pwrite", "ftruncate", "fsync", "replace", "unlink", "mkdir", "link")
 
 
-def fetch(plan: Path, work: Path) -> None:
+def share() -> None:
+    """Make it worth while to share files of some 100 kB."""
+    transport.BLOCK = 4096
+    pieces.LEAST = 2 * transport.BLOCK
+    arrival.FIRST_LOOK = arrival.WORTH_HELP = arrival.LEAST = 0.0
+    batch.WORTH_HELP = 0
+    crew.LOOK = 0.001
+
+
+def fetch(plan: Path, work: Path, jobs: int) -> None:
     assets = list(Plan(plan).assets())
-    outcome = fetch_all(assets, Store(work / "store"), Access(), jobs=2)
+    outcome = fetch_all(assets, Store(work / "store"), Access(), jobs=jobs)
     outcome.raise_for_failures()
     for asset in assets:
         Store(work / "store").link(asset, work / "into")
@@ -39,17 +53,18 @@ def fetch(plan: Path, work: Path) -> None:
 
 def die_at(point: int, *, after: bool) -> None:
     """Arm this process: the `point`-th call from now on kills it."""
-    left = [point]
+    calls = count(1)
 
     def armed(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0 and not after:
+            mine = next(calls) == point  # of several threads, one
+            if mine and not after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = real(*arguments, **options)
-            if left[0] == 0 and after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return real(*arguments, **options)
+            finally:  # also after a call that fails, as the first mkdir of a path does
+                if mine and after:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return call
 
@@ -86,31 +101,38 @@ def wrong(plan: Path, root: Path, *, complete: bool) -> list[str]:
         ours = name.startswith(".skystage") or (path.name.startswith(".") and path.suffix == ".part")
         if path.is_file() and not ours and name not in planned:
             found.append(f"stray file: {name}")
+    parts = root / ".skystage" / "parts"
+    if complete and parts.is_dir():
+        found += [f"left over: {path.name}" for path in parts.iterdir()]
     return found
 
 
 def main() -> None:
     plan, work = Path(sys.argv[1]), Path(sys.argv[2])
-    points, problems, died = 0, [], 0
+    jobs, step = map(int, sys.argv[3:5]) if sys.argv[3:] else (2, 1)
+    if sys.argv[3:]:
+        share()
+    points, problems, died, parted = 0, [], 0, 0
     for after in (False, True):
         point = 0
         while True:
-            point += 1
+            point += step
             points += 1
             home = work / f"{point}-{after}"
 
             def until_death(home: Path = home, point: int = point, after: bool = after) -> None:
                 die_at(point, after=after)
-                fetch(plan, home)
+                fetch(plan, home, jobs)
 
             code = child(until_death)
             where = f"{'after' if after else 'before'} call {point}"
             died += code == -signal.SIGKILL
             if code not in (0, -signal.SIGKILL):
                 problems.append(f"{where}: ended with {code}")
+            parted += bool(list(home.rglob("*.map")))
             problems += [f"{where}: {one}" for one in wrong(plan, home / "store", complete=False)]
             problems += [f"{where}: into: {one}" for one in wrong(plan, home / "into", complete=False)]
-            if child(lambda home=home: fetch(plan, home)) != 0:
+            if child(lambda home=home: fetch(plan, home, jobs)) != 0:
                 problems.append(f"{where}: the second run failed")
             problems += [f"{where}: afterwards: {one}" for one in wrong(plan, home / "store", complete=True)]
             problems += [f"{where}: afterwards: {one}" for one in wrong(plan, home / "into", complete=True)]
@@ -120,7 +142,7 @@ def main() -> None:
             shutil.rmtree(home)
             if code == 0:
                 break
-    print(json.dumps({"points": points, "died": died, "problems": problems}))  # noqa: T201
+    print(json.dumps({"points": points, "died": died, "parted": parted, "problems": problems}))  # noqa: T201
 
 
 if __name__ == "__main__":

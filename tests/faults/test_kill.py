@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 from skystage import archives, plan
 from skystage.archives import orbits
-from skystage.model import Query
+from skystage.fetch import fetch_asset
+from skystage.model import Asset, Query
 from skystage.plan import Plan
 from skystage.store import Store
 
@@ -47,7 +50,43 @@ def test_death_before_and_after_every_call_that_changes_a_file(box, slcs, access
     result = json.loads(ended.stdout)
     assert result["problems"] == []
     assert result["died"] == result["points"] - 2  # each series ends with the run that nothing killed
-    assert result["died"] > 60
+    assert result["died"] > 120
+
+
+STEP = int(os.environ.get("SKYSTAGE_STEP", "20"))
+"""One death in so many calls; 1 for the hunt."""
+
+
+def test_death_while_several_connections_bring_a_file_and_a_member(open_box, access, tmp_path):
+    box = open_box(payload_size=150_000)
+    query = Query(archive="asf", criteria={"relative_orbit": [35], "processing_level": ["SLC"]})
+    granule = next(iter(archives.get("asf").search(query, access)))
+    slc = granule.asset("data")
+    reference = Store(tmp_path / "reference")
+    fetch_asset(slc, reference, access)
+    with zipfile.ZipFile(reference.path(slc)) as file:
+        name = max(file.namelist(), key=lambda name: file.getinfo(name).file_size)
+        digest = hashlib.md5(file.read(name), usedforsecurity=False).hexdigest()
+    member = Asset(
+        key="member",
+        path=f"{slc.path.rpartition('/')[0]}/member",
+        checksums={"md5": digest},
+        sources=(replace(slc.sources[0], member=name),),
+    )
+    made = frozen(tmp_path / "plan.ndjson", [replace(granule, assets=(slc, member))])
+    box.set_faults([{"match": {"host": BYTES}, "bandwidth": 2_000_000}])
+    ended = subprocess.run(
+        [sys.executable, str(DYING), str(made.path), str(tmp_path / "work"), "4", str(STEP)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60 + 6000 / STEP,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    result = json.loads(ended.stdout)
+    assert result["problems"] == []
+    assert result["died"] == result["points"] - 2 > 200 / STEP
+    assert result["parted"] > result["died"] / 4  # often enough while there was a map
 
 
 def test_twenty_kills_of_the_process_group_at_random_moments(open_box, access, tmp_path, recordings):

@@ -158,6 +158,8 @@ class _Connection(BaseHTTPRequestHandler):
         self.rfile.close()
         self.wfile.close()
         context = self.server.authority.context(self.tunnel)
+        # An error here where the client is gone: from within wrap_socket the socket would be lost unclosed.
+        self.connection.getpeername()
         self.connection = context.wrap_socket(self.connection, server_side=True)
         self.rfile = self.connection.makefile("rb", -1)
         self.wfile = self.connection.makefile("wb", 0)
