@@ -64,7 +64,7 @@ class Arrival:
         self.alone = False
         """Whether one connection has to do: more are refused, or could bring another version."""
         self.spoilt = False
-        """Whether what is there is worth nothing: a body went on behind its end."""
+        """Whether what is there is worth nothing."""
         self._part_file = file
         self._end = end
         self._pieces = Pieces(part.gaps(end))

@@ -443,9 +443,6 @@ class _Transfer:
         elif piece.left:
             raise ShortBody(f"{self._asset.path}: the body ended after {piece.at:,} of {piece.stop:,} bytes")
 
-    def _too_long(self) -> SizeMismatch:
-        return SizeMismatch(f"{self._asset.path}: a body went on behind the end that was announced")
-
     # ----------------------------------------------------------------------------------------------
     # What has come
 
@@ -459,8 +456,6 @@ class _Transfer:
     def _publish(self, source: Source) -> Receipt:
         arrival = self._arrival
         assert arrival is not None  # noqa: S101 - `_receive` has returned
-        if arrival.spoilt:
-            raise self._too_long()  # another thread has seen it
         run = self._run(source)
         if run.member is None:
             whole, digests = self._part.path, arrival.digests()

@@ -102,7 +102,7 @@ def test_the_count_of_bytes_tells_a_cut_from_the_end(bench, table, monkeypatch):
         try:
             real(self, arrival, piece, body)
         except ShortBody:
-            arrival.end_here(piece)
+            arrival.end_at(piece, piece.at)
 
     names = (
         "https, middle: cut where nobody knows the end, once, size known",
