@@ -20,6 +20,7 @@ from skystage.fetch import fetch_asset
 from skystage.members import BLOCK, TAIL, parse, unpacked
 from skystage.model import Asset
 from skystage.store import Store
+from skystage.transport import Access
 
 BYTES = "dy4owt9f80bz7.cloudfront.net"
 NOISE = random.Random(4).randbytes(300_000)  # noqa: S311
@@ -226,6 +227,22 @@ def test_a_server_without_ranges_is_an_error_that_says_so(box, manifest, store, 
     box.set_faults([{"match": {"host": BYTES}, "ignore_range": True}])
     with pytest.raises(errors.Refused, match="no byte ranges"):
         fetch_asset(manifest, store, access)
+
+
+def test_a_log_in_page_is_no_server_without_ranges(box, manifest, store, access):
+    box.set_faults([{"match": {"host": BYTES}, "login_page": True}])
+    with pytest.raises(errors.WrongBody, match="HTML page.*doctor"):
+        fetch_asset(manifest, store, access)
+
+
+def test_a_wrong_range_of_a_member_is_asked_for_once_more(box, manifest, store, access):
+    wrong = {"match": {"host": BYTES, "after": 1, "times": 1}, "wrong_range": True}
+    box.set_faults([wrong])
+    assert fetch_asset(manifest, store, access).verified == "crc32"
+    box.set_faults([{**wrong, "match": {"host": BYTES, "range": True}}])
+    again = replace(manifest, path=f"{manifest.path}.again")
+    with pytest.raises((errors.WrongRange, errors.StructureError)):
+        fetch_asset(again, store, Access())
 
 
 def test_a_member_that_is_not_there_is_named(box, slc, store, access):

@@ -199,6 +199,37 @@ def test_stopping_keeps_every_piece(big, store, access):
     assert right(store, asset)
 
 
+def test_a_piece_that_is_cut_before_its_body_begins_is_no_wrong_body(big, store, access, monkeypatch):
+    box, granules = big
+    asset = granules[0].asset("data")
+    box.set_faults(
+        [
+            {"match": {"host": BYTES, "times": 1}, "cut": 1_000_000},
+            {"match": {"host": "datapool.asf.alaska.edu", "after": 1}, "status": 404},
+        ]
+    )
+    assert isinstance(fetch_all([asset], store, access, jobs=1).failures[asset.path], errors.NotFound)
+    # The rest is asked for, and while its answer is awaited others take their share of it.
+    box.set_faults([{"match": {"host": BYTES, "times": 1}, "latency": 0.5}, SLOW])
+    monkeypatch.setattr(arrival, "FIRST_LOOK", 0.0)
+    monkeypatch.setattr(arrival, "WORTH_HELP", 0.0)
+    outcome = fetch_all([asset], Store(store.root), access, jobs=4)
+    assert outcome.failures == {}
+    assert outcome.bytes_moved == asset.size - 1_000_000
+    assert right(store, asset)
+
+
+def test_a_piece_whose_body_goes_on_behind_its_end_is_never_used(big, store, access):
+    box, granules = big
+    whole = granules[0].asset("data")
+    blind = replace(whole, checksums={}, path="asf/C/g/blind.bin")
+    endless = {"no_length": "chunked", "body": "A" * 8_000_000, "headers": {"Content-Type": "image/tiff"}}
+    box.set_faults([SLOW, {"match": {"host": BYTES, "range": True, "times": 1}, **endless}])
+    assert fetch_all([blind], store, access, jobs=4).failures == {}
+    content = store.path(blind).read_bytes()
+    assert hashlib.md5(content, usedforsecurity=False).hexdigest() == whole.checksums["md5"]
+
+
 # --------------------------------------------------------------------------------------------------
 # The map
 

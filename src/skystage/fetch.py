@@ -222,7 +222,7 @@ class _Transfer:
             try:
                 self._receive(source)
                 return self._publish(source)
-            except (ChecksumMismatch, SizeMismatch, StructureError):
+            except (ChecksumMismatch, SizeMismatch, StructureError, WrongRange):
                 # Nothing refused is kept. One more try from the first byte: the part may have been
                 # damaged by a crash, or joined from two versions of the file.
                 self._discard(source)
@@ -350,7 +350,7 @@ class _Transfer:
                 return True
         except (Superseded, Busy, Stopped):
             return False
-        except WrongRange:
+        except WrongBody:
             arrival.alone = True
             return False
         except Exception:  # noqa: BLE001 - whatever it is
@@ -403,11 +403,6 @@ class _Transfer:
             # Asked for by If-Range, and not of that version any more.
             self._discard(source)
             raise Interrupted(f"{self._asset.path}: the file at the source changed meanwhile")
-        if "text/html" in body.head.headers.get("content-type", "") and not self._asset.name.endswith("html"):
-            raise WrongBody(
-                f"{self._asset.path}: an HTML page arrived instead of the file",
-                hint="often a log-in, licence or maintenance page: run `skystage doctor`",
-            )
         chunked = body.head.headers.get("transfer-encoding", "").lower() == "chunked"
         if decision.total is None and self._asset.size is None and self._checksum is None and not chunked:
             raise WrongBody(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from skystage.errors import ChecksumMismatch, Interrupted, NotFound, Refused, ShortBody, StructureError
 from skystage.parts import BLOCK
 from skystage.pieces import Piece
-from skystage.resume import Asked, Part, content_range, failure
+from skystage.resume import Asked, Part, content_range, failure, page
 
 if TYPE_CHECKING:
     from skystage.model import Source
@@ -175,6 +175,8 @@ def _read_directory(source: Source, access: Access, stop: threading.Event) -> Di
         headers = {"Accept-Encoding": "identity", "Range": wanted}
         with access.open(whole, headers, stop) as body:
             span = content_range(body.head)
+            if (found := page(body.head, source.href)) is not None:
+                raise found
             if body.head.status == 200:
                 raise Refused(
                     f"{source.href}: the server gives no byte ranges: its members cannot be had alone",

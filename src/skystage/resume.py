@@ -197,6 +197,8 @@ def decide(asked: Asked | None, part: Part, head: Head, *, name: str, proved: bo
 
 
 def _whole(head: Head, name: str) -> Decision:
+    if (found := page(head, name)) is not None:
+        return Fail(found)
     if head.headers.get("content-encoding", "identity") not in ("", "identity"):
         return Fail(WrongBody(f"{name}: the server compressed the body although it was asked not to"))
     return Restart(head.length)
@@ -219,6 +221,16 @@ def _partial(asked: Asked | None, part: Part, head: Head, name: str, *, proved: 
     if not proved and not (part.validator and head.validator):
         return Discard()
     return Append(total)
+
+
+def page(head: Head, name: str) -> WrongBody | None:
+    """The error that an HTML page with status 200 is, where something else was asked for."""
+    if head.status != 200 or "text/html" not in head.headers.get("content-type", "") or name.endswith("html"):
+        return None
+    return WrongBody(
+        f"{name}: an HTML page arrived instead of the file",
+        hint="often a log-in, licence or maintenance page: run `skystage doctor`",
+    )
 
 
 def failure(head: Head, name: str) -> TransferError:
