@@ -335,3 +335,10 @@ def test_a_certificate_that_nobody_vouches_for_is_an_error_at_once(box, slc, sto
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
     with pytest.raises(Untrusted, match="not trusted.*REQUESTS_CA_BUNDLE"):
         fetch_asset(slc, store, access)
+
+
+def test_a_redirect_to_no_address_is_refused(box, slc, store, access):
+    match = {"host": "datapool.asf.alaska.edu"}
+    box.set_faults([{"match": match, "status": 302, "headers": {"Location": "http://["}}])
+    with pytest.raises(Refused, match="not an address"):
+        fetch_asset(slc, store, access)

@@ -85,6 +85,7 @@ def test_blake3_is_preferred_where_the_package_is_there_and_done_without_where_n
         ("x.zip", b"  \n<html><body>quota"),
         ("x.zip", b"\xef\xbb\xbf<HTML>"),
         ("x.zip", b"Rar!"),
+        ("x.bin", b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'),
         ("x.tif", b"PK\x03\x04"),
         ("x.fits", b"XTENSION"),
         ("x.EOF", b"<html>log in</html>"),

@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from skystage.errors import (
     Forbidden,
+    Interrupted,
     NotFound,
     NotReady,
     RangeNotSatisfiable,
@@ -30,6 +31,9 @@ from skystage.errors import (
     WrongBody,
     WrongRange,
 )
+
+NOT_READY = 5.0
+"""Seconds until an archive that prepares a file and does not say when is asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +241,10 @@ def failure(head: Head, name: str) -> TransferError:
     """The typed error that a status without the file's bytes is."""
     status = head.status
     if status == 202:
+        when = retry_after(head)
         return NotReady(
-            f"{name}: the archive is still preparing it (202)", retry_after=retry_after(head) or 5.0
+            f"{name}: the archive is still preparing it (202)",
+            retry_after=NOT_READY if when is None else when,
         )
     said = f": {head.excerpt}" if head.excerpt else ""
     if status == 401:
@@ -262,6 +268,8 @@ def failure(head: Head, name: str) -> TransferError:
         return RangeNotSatisfiable(f"{name}: the file ends before the range asked for (416)")
     if status == 429:
         return Throttled(f"{name}: too many requests (429){said}", retry_after=retry_after(head))
+    if status in (408, 425):
+        return Interrupted(f"{name}: the server did not take the request in time ({status})")
     if status >= 500:
         return ServerFault(f"{name}: the server failed ({status})", retry_after=retry_after(head))
     return Refused(f"{name}: refused ({status}){said}")

@@ -404,7 +404,7 @@ class _Slots:
             if 300 <= status < 500:
                 self._access.limits.succeeded(self.account, host)
             if status in (301, 302, 303, 307, 308) and "location" in said:
-                url = urljoin(url, said["location"])
+                url = _joined(url, said["location"])
                 _refuse_terms(url, self._source.href)
                 continue
             bucket_region = said.get("x-amz-bucket-region", region)
@@ -421,7 +421,8 @@ class _Slots:
                 continue
             head = _head(response, excerpt="" if status < 400 else _excerpt(_start(response)))
             if status == 429 or (status == 503 and "retry-after" in said):
-                self._access.limits.back_off(self.account, host, retry_after(head) or BACK_OFF)
+                delay = retry_after(head)
+                self._access.limits.back_off(self.account, host, BACK_OFF if delay is None else delay)
             elif status >= 500:
                 self.failed(host, failure(head, host))
             return Body(head, host, response, self._access, self)
@@ -547,6 +548,13 @@ def _excerpt(body: bytes) -> str:
 
 
 _SAID = re.compile(r"<(?:Code|Message|title)>([^<]*)</")
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise Refused(f"{location[:80]!r}: not an address to be redirected to") from error
 
 
 def _refuse_terms(url: str, name: str) -> None:

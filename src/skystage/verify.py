@@ -162,11 +162,11 @@ def check_start(asset: Asset, start: bytes) -> None:
             f"{asset.path}: an HTML page arrived instead of the file",
             hint="often a log-in, licence or maintenance page: run `skystage doctor`",
         )
+    if text.startswith(b"<") and b"<error>" in text and b"<code>" in text:
+        raise WrongBody(f"{asset.path}: an error document arrived instead of the file")
     if suffix in _XML:
         if not text.startswith(b"<"):
             raise WrongBody(f"{asset.path}: not XML: it begins with {start[:16]!r}")
-        if b"<error>" in text and b"<code>" in text:
-            raise WrongBody(f"{asset.path}: an error document arrived instead of the file")
         return
     expected = _MAGIC.get(suffix)
     if expected is not None and start and not start.startswith(expected):
