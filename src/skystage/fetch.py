@@ -278,6 +278,8 @@ class _Transfer:
 
     def _resumed(self, source: Source, run: Run) -> Arrival | None:
         """What an earlier run left, if it can be continued from this source."""
+        if self._part.empty:
+            return None
         part = self._part.read()
         if not source.ranges or not usable(part, source.href, source.member, proved=self._proved(run)):
             return None

@@ -43,19 +43,24 @@ class PartFile:
     def __init__(self, directory: Path, asset: Asset) -> None:
         name = hashlib.sha256(asset.path.encode()).hexdigest()[:32]
         self.path = directory / f"{name}.part"
-        self.unpacked = directory / f"{name}.unpacked"
-        """Where a member of an archive is unpacked to, before it is published."""
-        self._note = directory / f"{name}.json"
-        self._map = directory / f"{name}.map"
-        self._new_note = directory / f"{name}.new"
-        self._new_map = directory / f"{name}.new-map"
         self._asset = asset
         self._used = True
+
+    @property
+    def unpacked(self) -> Path:
+        """Where a member of an archive is unpacked to, before it is published."""
+        return self.path.with_suffix(".unpacked")
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was nothing when it was last looked at, and nothing has been noted since."""
+        return not self._used
 
     def read(self) -> Part:
         """What is there; an empty part where there is nothing that can be used."""
         try:
-            state = json.loads(self._note.read_bytes())
+            with open(self._note, "rb") as file:  # noqa: PTH123 - asked for each asset, and mostly in vain
+                state = json.load(file)
         except FileNotFoundError:
             self._used = False
             return Part()
@@ -103,8 +108,9 @@ class PartFile:
         self._used = True
         state = {name: getattr(part, name) for name in ("validator", "origin", "member", "total")}
         state |= {"expected": self._expected(), "boot": BOOT}
-        self._new_note.write_text(canonical(state))
-        os.replace(self._new_note, self._note)  # noqa: PTH105 - the tests count these calls
+        new = self.path.with_suffix(".new")
+        new.write_text(canonical(state))
+        os.replace(new, self._note)  # noqa: PTH105 - the tests count these calls
 
     def resume(self) -> int:
         """Open the part file to go on with it."""
@@ -115,23 +121,32 @@ class PartFile:
 
         The part file gets its whole length, so that blocks can be written in any order.
         """
-        self._new_map.write_text("".join(f"{start} {stop}\n" for start, stop in there))
+        new = self.path.with_suffix(".new-map")
+        new.write_text("".join(f"{start} {stop}\n" for start, stop in there))
         # The length says nothing any more from here on: first the map, then the length.
-        os.replace(self._new_map, self._map)  # noqa: PTH105 - the tests count these calls
+        os.replace(new, self._map)  # noqa: PTH105 - the tests count these calls
         os.ftruncate(fd, total)
         return os.open(self._map, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def discard(self) -> None:
         """Forget all of it."""
         # The note first: without it nothing of the rest means anything.
-        for path in (self._note, self._map, self.path, self.unpacked, self._new_note, self._new_map):
-            path.unlink(missing_ok=True)
+        for suffix in (".json", ".map", ".part", ".unpacked", ".new", ".new-map"):
+            self.path.with_suffix(suffix).unlink(missing_ok=True)
         self._used = False
 
     def published(self, whole: Path) -> None:
         """The bytes have gone from `whole` to their final name: forget the rest."""
         if self._used or whole != self.path:
             self.discard()
+
+    @property
+    def _note(self) -> str:
+        return f"{str(self.path).removesuffix('.part')}.json"
+
+    @property
+    def _map(self) -> Path:
+        return self.path.with_suffix(".map")
 
     def _create(self) -> int:
         return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
