@@ -325,7 +325,7 @@ def hurry(monkeypatch: Any) -> None:
     set_to(transport, "SLOWEST", SILENCE)
     set_to(transport, "BLOCK", BLOCK)
     set_to(parts, "BLOCK", BLOCK)
-    set_to(batch, "WATCH", 0.02)
+    set_to(crew, "WATCH", 0.02)
     set_to(batch, "WORTH_HELP", 0)
     set_to(crew, "LOOK", 0.002)
     set_to(fetch, "WAIT", 0.02)
