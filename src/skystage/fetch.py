@@ -323,12 +323,13 @@ class _Transfer:
         arrival = self._arrival
         if arrival is None or self._stop.is_set() or not arrival.wants_help():
             return False
-        if not source.ranges or not self._access.has_room(source, arrival.host):
-            return False
-        sharers = min(self._crew.size, self._access.limits.of(arrival.host).connections)
-        if (piece := arrival.claim_to_help(sharers)) is None:
-            return False
+        piece = None
         try:
+            if not source.ranges or not self._access.has_room(source, arrival.host):
+                return False
+            sharers = min(self._crew.size, self._access.limits.of(arrival.host).connections)
+            if (piece := arrival.claim_to_help(sharers)) is None:
+                return False
             run = self._run(source)
             asked = run.asked(piece, arrival.version.total)
             with self._request(source, run, arrival.version, asked, wait=False) as (body, decision):
@@ -347,7 +348,8 @@ class _Transfer:
             arrival.trouble()
             return False
         finally:
-            arrival.release(piece)
+            if piece is not None:
+                arrival.release(piece)
 
     @contextmanager
     def _request(
