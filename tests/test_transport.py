@@ -278,7 +278,19 @@ def test_a_redirect_to_a_foreign_host_takes_no_credential_along(box, access, hos
 
 def test_a_signature_is_for_aws_and_the_users_endpoint_only(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:8333")
-    assert s3.belongs("https", "bucket.s3.us-west-2.amazonaws.com")
+    for name in (
+        "s3.amazonaws.com",
+        "bucket.s3.amazonaws.com",
+        "dotted.bucket.s3.us-west-2.amazonaws.com",
+        "s3-us-gov-west-1.amazonaws.com",
+        "bucket.s3.dualstack.eu-west-1.amazonaws.com",
+        "point-123.s3-accesspoint.eu-west-1.amazonaws.com",
+    ):
+        assert s3.belongs("https", name)
+    # Whoever rents one of these may call it nearly what he likes.
+    assert not s3.belongs("https", "a1b2c3.execute-api.us-east-1.amazonaws.com")
+    assert not s3.belongs("https", "s3-123.us-east-1.elb.amazonaws.com")
+    assert not s3.belongs("https", "ec2-1-2-3-4.compute-1.amazonaws.com")
     assert s3.belongs("http", "127.0.0.1")
     assert not s3.belongs("http", "bucket.s3.amazonaws.com")
     assert not s3.belongs("https", "amazonaws.com.evil.example")

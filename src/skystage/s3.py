@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -50,11 +51,17 @@ def https_url(href: str) -> str:
 
 
 def belongs(scheme: str, host: str) -> bool:
-    """Whether a host may see a signature: AWS by https, or the endpoint of the user's environment."""
+    """Whether a host may see a signature: S3 by https, or the endpoint of the user's environment.
+
+    Not all of AWS: behind names of its other services stands whoever rents them.
+    """
     custom = urlsplit(endpoint() or "")
     if custom.hostname == host and custom.scheme == scheme:
         return True
-    return scheme == "https" and (host == "amazonaws.com" or host.endswith(".amazonaws.com"))
+    return scheme == "https" and _S3.fullmatch(host) is not None
+
+
+_S3 = re.compile(r"(?:.+\.)?s3(?:-[a-z0-9-]+)?(?:\.dualstack)?(?:\.[a-z]{2}(?:-[a-z]+)+-\d)?\.amazonaws\.com")
 
 
 def credentials(secret: Secret | None) -> Any:
