@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
-from skystage import cli
+from skystage import cli, plan
+from skystage.model import Asset, Granule, Query, Source
 
 QUERY = {"archive": "asf", "relative_orbit": 35, "processing_level": "SLC", "with": {"orbits": True}}
 BYTES = "dy4owt9f80bz7.cloudfront.net"
@@ -493,3 +497,33 @@ def test_a_place_that_cannot_be_written_is_one_line(box, run, ask, tmp_path, com
 def test_a_public_function_is_a_function_however_it_is_imported_first():
     code = "import skystage.fetch; from skystage import fetch_asset; print(callable(fetch_asset))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"True\n"
+
+
+def test_a_second_signal_ends_a_fetch_at_once(tmp_path):
+    """A thread that waits for a host's first word does not hear the first one."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        source = Source(href=f"http://127.0.0.1:{silent.getsockname()[1]}/f")
+        asset = Asset(key="data", path="asf/C/g/f", size=5, sources=(source,))
+        granule = Granule(archive="asf", collection="C", id="g", native_id="g", assets=(asset,))
+        made = plan.write(
+            tmp_path / "plan.ndjson", query=Query(archive="asf"), granules=[granule], hits=1, received=1
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "skystage.cli",
+            "fetch",
+            str(made.path),
+            "--store",
+            str(tmp_path / "s"),
+        ]
+        running = subprocess.Popen(command, stderr=subprocess.PIPE)
+        waiting, _ = silent.accept()
+        with waiting, running:
+            for _ in range(100):
+                running.send_signal(signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    running.wait(0.1)
+                    break
+            assert running.returncode == -signal.SIGTERM

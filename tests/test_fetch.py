@@ -546,3 +546,13 @@ def test_a_mirror_continues_a_part_although_its_validator_is_another(box, slc, s
     )
     assert fetch_asset(both, store, access).bytes_moved == slc.size
     assert "if-range" not in bodies(box)[-1]["headers"]
+
+
+def test_an_asset_that_is_fetched_alone_hears_of_its_end_too(box, slc, store, access):
+    box.set_faults([{"match": {"host": BYTES}, "stall_at": 1000, "stall": 60}])
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(errors.Stopped):
+        fetch_asset(slc, store, access, stop=stop)
+    assert time.monotonic() - began < 20

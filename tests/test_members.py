@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import random
 import struct
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -279,3 +281,31 @@ def test_a_member_is_never_continued_with_the_bytes_of_a_plain_mirror(
     box.set_faults([])
     assert fetch_asset(both, Store(store.root), access).verified == "md5"
     assert store.path(both).read_bytes() == content
+
+
+def test_a_range_that_was_not_asked_for_is_no_directory(box, manifest, store, access):
+    box.set_faults([{"match": {"host": BYTES, "range": True}, "wrong_range": True}])
+    with pytest.raises(errors.WrongRange, match="asked for"):
+        fetch_asset(manifest, store, access)
+
+
+def test_a_directory_that_memory_should_not_hold_is_refused_unread():
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1, 1, 2**31, 0, 0)
+    with pytest.raises(errors.StructureError, match="2,147,483,648"):
+        parse(end, 2**31 + len(end), lambda start, stop: pytest.fail(f"{start} {stop}"))
+
+
+def test_what_lies_behind_the_end_of_a_packed_member_is_not_kept(tmp_path):
+    content = packed({"a": b"text" * 9000}, method=zipfile.ZIP_DEFLATED)
+    found = directory(content)["a"]
+    raw = tmp_path / "raw"
+    raw.write_bytes(content[found.start : found.stop])
+    os.truncate(raw, 64 << 20)
+    tracemalloc.start()
+    try:
+        whole = b"".join(unpacked(raw, replace(found, packed=(64 << 20) - 40)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert whole == b"text" * 9000
+    assert peak < 8 << 20

@@ -239,3 +239,15 @@ def test_a_difference_knows_collections_apart(tmp_path):
     old, new = write(tmp_path / "old", both), write(tmp_path / "new", both[:1])
     assert plans.diff(old, new).gone == ["a"]
     assert plans.diff(new, old).new == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("said", "changed"), [('"size":10', '"size":[]'), ('"asf/C/a/a.zip"', '["sf/C/a/a.zi"]')]
+)
+def test_a_line_that_was_changed_to_something_else_is_one_line_also_in_a_batch(tmp_path, said, changed):
+    plan = write(tmp_path / "plan.ndjson", [granule("a")])
+    text = plan.path.read_text()
+    assert said in text
+    plan.path.write_text(text.replace(said, changed))
+    with pytest.raises(PlanError, match="not as a plan has it"):
+        Plan(plan.path).chosen((1, 1))

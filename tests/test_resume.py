@@ -176,6 +176,22 @@ def test_a_compressed_body_is_refused():
     assert decided(Part(), answer(200, content_encoding="identity")) == Restart(None)
 
 
+def test_a_compressed_part_is_never_joined_to_bytes_that_are_not():
+    part = partial()
+    joined = decided(
+        PART, Head(status=206, headers={**part.headers, "content-encoding": "gzip"}), proved=False
+    )
+    assert isinstance(joined, Fail)
+    assert isinstance(joined.error, errors.WrongRange)  # so that the file is asked for whole
+
+
+@pytest.mark.parametrize("length", ["9" * 19, "9" * 5000, "-5", "5, 5"])
+def test_a_length_that_no_file_can_have_is_no_length(length):
+    assert answer(200, content_length=length).length is None
+    assert isinstance(decided(PART, answer(206, content_range=f"bytes 400-999/{length}")), Fail)
+    assert decided(PART, answer(416, content_range=f"bytes */{length}")) == Discard()
+
+
 @pytest.mark.parametrize(
     ("status", "error", "transient"),
     [
@@ -212,7 +228,15 @@ def test_licence_terms_are_told_apart_from_other_refusals_with_the_page_to_visit
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("", None), ("120", 120.0), ("Thu, 01 Jan 1970 00:00:30 GMT", 20.0), ("soon", None)],
+    [
+        ("", None),
+        ("120", 120.0),
+        ("Thu, 01 Jan 1970 00:00:30 GMT", 20.0),
+        ("soon", None),
+        (f"Thu, 01 Jan 1970 00:00:30 +{'9' * 30}", None),
+        ("9" * 400, 86_400.0),
+        ("Fri, 31 Dec 9999 00:00:00 GMT", 86_400.0),
+    ],
 )
 def test_retry_after_is_a_number_or_a_date(text, seconds):
     assert retry_after(answer(429, retry_after=text), now=10.0) == seconds

@@ -253,6 +253,22 @@ def test_the_map_says_what_is_there_whatever_the_length_of_the_file(tmp_path):
     os.close(chart)
 
 
+def test_a_part_without_a_gap_is_continued_by_its_length_again(tmp_path):
+    """Else nothing that comes from here on would count after a kill: the map does not name it."""
+    file = PartFile(tmp_path, ASSET)
+    fd = file.restart(Part(origin="https://h", total=100), None)
+    os.pwrite(fd, b"x" * 10, 0)
+    os.close(file.split([(0, 10)], 100, fd))
+    os.close(fd)
+    again = PartFile(tmp_path, ASSET)
+    going_on = arrival.Arrival(again, again.read(), 100, None)
+    piece = going_on.claim()
+    going_on.accept(piece, b"y" * 30)
+    assert PartFile(tmp_path, ASSET).read().held == 40
+    going_on.release(piece)
+    going_on.close()
+
+
 def test_a_map_that_names_bytes_behind_the_end_is_not_believed(tmp_path):
     file = PartFile(tmp_path, ASSET)
     fd = file.restart(Part(origin="https://h", total=100), None)
@@ -272,3 +288,15 @@ def test_a_map_of_nonsense_is_not_believed(tmp_path):
     os.close(fd)
     os.close(chart)
     assert Path(tmp_path).exists()
+
+
+def test_what_a_helper_meets_is_no_failure_of_the_batch(big, store, access, monkeypatch):
+    _, granules = big
+    asset = granules[0].asset("data")
+
+    def full(*_: object) -> bool:
+        raise errors.StoreError("no lock can be made here: too many open files")
+
+    monkeypatch.setattr(access.limits, "has_room", full)
+    assert fetch_all([asset], store, access, jobs=4).failures == {}
+    assert right(store, asset)

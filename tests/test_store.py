@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +44,26 @@ def test_a_torn_or_broken_line_is_ignored_and_what_stands_before_it_counts(store
     with shard.open("ab") as file:
         file.write(tail)
     assert Store(store.root).receipt(ASSET)
+
+
+def test_a_receipt_whose_digests_are_damaged_is_no_receipt(store, staged):
+    staged(store)
+    shard = next((store.root / ".skystage" / "receipts").iterdir())
+    shard.write_bytes(shard.read_bytes().replace(b'"digests"', b'"digestz"'))
+    assert Store(store.root).receipt(ASSET) is None
+
+
+def test_a_store_that_nobody_holds_any_more_holds_no_file_open(store, staged, tmp_path):
+    def opened() -> set[str]:
+        there = Path("/proc/self/fd").iterdir()
+        return {str(one.readlink()) for one in there if one.is_symlink()}
+
+    other = Store(tmp_path / "other")
+    staged(other)
+    assert any("other" in name for name in opened())
+    del other
+    gc.collect()
+    assert not any(str(tmp_path / "other") in name for name in opened())
 
 
 def test_a_line_that_was_being_written_is_read_when_it_is_whole(store, staged):
@@ -149,7 +171,7 @@ def test_a_part_with_a_broken_note_is_no_part(store):
     part = store.part(ASSET)
     os.close(part.restart(Part(), None))
     note = part.path.with_suffix(".json")
-    for text in ("", "{", "[]", "{}", '{"expected": "x", "no": 1}'):
+    for text in ("", "{", "[]", "{}", "5", '{"expected": "x", "no": 1}'):
         note.write_text(text)
         assert part.read() == Part()
 
@@ -274,3 +296,9 @@ def test_other_failures_of_linking_are_not_hidden(store, tmp_path, monkeypatch, 
     staged(store)
     with pytest.raises(PermissionError):
         store.link(ASSET, tmp_path / "into")
+
+
+def test_a_store_that_has_gone_is_one_line(store):
+    shutil.rmtree(store.root)
+    with pytest.raises(StoreError, match="cannot be used as a store"):
+        store.free()

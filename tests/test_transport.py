@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import certifi
 import pytest
+import urllib3
 
 from skystage import s3, tls, transport
 from skystage.auth import Secret
@@ -43,6 +48,33 @@ def key(box) -> str:
 def got(access: Access, source: Source) -> tuple[int, bytes]:
     with access.open(source, {"Accept-Encoding": "identity"}) as body:
         return body.head.status, b"".join(body.blocks())
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], str]]:
+    """A server that says the same bytes, whatever it is asked, and then nothing more; its address."""
+    sockets: list[socket.socket] = []
+
+    def serve(said: bytes) -> str:
+        listening = socket.create_server(("127.0.0.1", 0))
+        sockets.append(listening)
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    made, _ = listening.accept()
+                    sockets.append(made)
+                    made.recv(65536)
+                    made.sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        return f"http://127.0.0.1:{listening.getsockname()[1]}/f"
+
+    yield serve
+    for one in sockets:
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
 
 def test_a_public_object_is_read_by_its_https_and_by_its_s3_address(box, access):
@@ -94,6 +126,7 @@ def test_missing_aws_credentials_are_named(box, access, monkeypatch):
     ("href", "address"),
     [
         ("s3://bucket/a/b c+d.tif", "https://bucket.s3.amazonaws.com/a/b%20c%2Bd.tif"),
+        ("s3://bucket/a?b#c", "https://bucket.s3.amazonaws.com/a%3Fb%23c"),
         ("s3://dotted.bucket/key", "https://s3.amazonaws.com/dotted.bucket/key"),
         ("https://host/x?y=1", "https://host/x?y=1"),
     ],
@@ -187,11 +220,10 @@ def test_one_rule_says_which_certificates_are_trusted(monkeypatch):
     assert tls.bundle() == "a"
 
 
-def test_the_proxy_of_the_environment_is_used_and_its_exceptions_are_kept(monkeypatch):
-    import urllib3
-
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "127.0.0.1:9"])
+def test_the_proxy_of_the_environment_is_used_and_its_exceptions_are_kept(monkeypatch, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setenv("https_proxy", proxy)
     monkeypatch.setenv("NO_PROXY", "direct.org")
     monkeypatch.setenv("no_proxy", "direct.org")
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
@@ -251,7 +283,19 @@ def test_a_redirect_to_a_foreign_host_takes_no_credential_along(box, access, hos
 
 def test_a_signature_is_for_aws_and_the_users_endpoint_only(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:8333")
-    assert s3.belongs("https", "bucket.s3.us-west-2.amazonaws.com")
+    for name in (
+        "s3.amazonaws.com",
+        "bucket.s3.amazonaws.com",
+        "dotted.bucket.s3.us-west-2.amazonaws.com",
+        "s3-us-gov-west-1.amazonaws.com",
+        "bucket.s3.dualstack.eu-west-1.amazonaws.com",
+        "point-123.s3-accesspoint.eu-west-1.amazonaws.com",
+    ):
+        assert s3.belongs("https", name)
+    # Whoever rents one of these may call it nearly what he likes.
+    assert not s3.belongs("https", "a1b2c3.execute-api.us-east-1.amazonaws.com")
+    assert not s3.belongs("https", "s3-123.us-east-1.elb.amazonaws.com")
+    assert not s3.belongs("https", "ec2-1-2-3-4.compute-1.amazonaws.com")
     assert s3.belongs("http", "127.0.0.1")
     assert not s3.belongs("http", "bucket.s3.amazonaws.com")
     assert not s3.belongs("https", "amazonaws.com.evil.example")
@@ -264,8 +308,14 @@ def test_a_signature_is_for_aws_and_the_users_endpoint_only(monkeypatch):
 def test_errors_quote_no_signature():
     body = b"<?xml version='1.0'?><Error><Code>SignatureDoesNotMatch</Code><Message>No</Message>"
     body += b"<StringToSign>AWS4 secret</StringToSign></Error>"
-    assert transport._excerpt(body) == "SignatureDoesNotMatch: No"
-    assert transport._excerpt(b'{"error":  "x"}') == '{"error": "x"}'
+    assert (
+        transport._excerpt(urllib3.HTTPResponse(io.BytesIO(body), preload_content=False))
+        == "SignatureDoesNotMatch: No"
+    )
+    assert (
+        transport._excerpt(urllib3.HTTPResponse(io.BytesIO(b'{"error":  "x"}'), preload_content=False))
+        == '{"error": "x"}'
+    )
 
 
 def test_a_proxy_with_a_password_gets_it(monkeypatch):
@@ -342,3 +392,59 @@ def test_a_redirect_to_no_address_is_refused(box, slc, store, access):
     box.set_faults([{"match": match, "status": 302, "headers": {"Location": "http://["}}])
     with pytest.raises(Refused, match="not an address"):
         fetch_asset(slc, store, access)
+
+
+def test_chunks_of_any_size_are_blocks(access, answering):
+    """Who looks at the first bytes must see more than the first chunk."""
+    content = bytes(range(256)) * 4
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in content)
+    url = answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+    with access.open(Source(href=url), {}) as body:
+        assert list(body.blocks()) == [content]
+
+
+def test_what_came_before_a_break_is_not_lost_with_it(access, answering):
+    url = answering(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\nno number\r\n"
+    )
+    came = []
+    with access.open(Source(href=url), {}) as body, pytest.raises(Interrupted):
+        came.extend(body.blocks())
+    assert came == [b"abcdef"]
+
+
+def test_an_error_page_that_breaks_off_is_the_error_that_its_status_says(box, access):
+    box.set_faults([{"match": {"host": ORBITS}, "status": 503, "body": "x" * 1000, "cut": 10}])
+    with access.open(Source(href=LISTING), {}) as body:
+        assert body.head.status == 503
+    box.set_faults(
+        [{"match": {"host": ORBITS}, "status": 502, "body": "x", "headers": {"Content-Encoding": "gzip"}}]
+    )
+    with access.open(Source(href=LISTING), {}) as body:
+        assert body.head.status == 502
+
+
+def test_stopping_ends_the_wait_for_the_rest_of_a_redirect(access, answering):
+    url = answering(b"HTTP/1.1 302 Found\r\nLocation: /g\r\nContent-Length: 1000\r\n\r\nx")
+    stop = threading.Event()
+
+    def ask() -> None:
+        with suppress(Stopped), access.open(Source(href=url), {}, stop):
+            pass
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    while not access.requests:
+        asking.join(0.01)
+    stop.set()
+    for _ in range(50):
+        asking.join(0.1)
+        access.watch()
+    assert not asking.is_alive()
+
+
+def test_a_bundle_that_is_not_there_is_named(monkeypatch, tmp_path):
+    transport._tls(str(tmp_path))  # a folder of certificates, as requests takes it
+    monkeypatch.setattr(tls, "bundle", lambda: str(tmp_path / "gone.pem"))
+    with pytest.raises(Untrusted, match=r"gone\.pem.*REQUESTS_CA_BUNDLE"):
+        transport.connection("https://host/")

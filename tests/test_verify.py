@@ -169,3 +169,23 @@ def test_of_a_zip_packed_in_an_unknown_way_only_the_directory_is_looked_at(tmp_p
     content[at + 10 : at + 12] = struct.pack("<H", 97)
     content[8:10] = struct.pack("<H", 97)
     verify.check_structure(asset("x.zip"), file(tmp_path, "x.zip", bytes(content)))
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "no-such-encoding"])
+def test_xml_that_cannot_be_read_is_not_whole(tmp_path, encoding):
+    file = tmp_path / "x.xml"
+    file.write_text(f'<?xml version="1.0" encoding="{encoding}"?><a/>')
+    with pytest.raises(StructureError, match="not well-formed"):
+        verify.check_structure(Asset(key="data", path="a/C/g/x.xml"), file)
+
+
+def test_a_damaged_member_is_found_out_whatever_it_is_packed_with(tmp_path):
+    file = tmp_path / "x.zip"
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(file, "w", method) as made:
+            made.writestr("a", bytes(range(256)) * 100)
+        content = bytearray(file.read_bytes())
+        content[50:60] = b"\xff" * 10
+        file.write_bytes(content)
+        with pytest.raises(StructureError):
+            verify.check_structure(Asset(key="data", path="a/C/g/x.zip"), file)

@@ -78,7 +78,7 @@ class Arrival:
         self._rest = 0.0
         self._troubles = 0
         self._over = False
-        self._file = _File(file.resume() if part.held else -1)
+        self._file = _File(file.resume(part) if part.held else -1)
         if part.later and end is not None:
             self._file.map = file.split([(0, part.size), *part.later], end, self._file.bytes)
         self._hash()

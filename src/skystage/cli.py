@@ -43,7 +43,9 @@ def run(argv: list[str]) -> int:
     name = argv[0] if argv and argv[0] in COMMANDS else ""
     begin = 1 if name else 0
     arguments = _parser(name).parse_args(argv[begin:end], argparse.Namespace(behind=argv[end + 1 :]))
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and shells leave it to a job behind them
+            signal.signal(number, _interrupt)
     try:
         return COMMANDS[name].run(arguments)
     except SkystageError as error:
@@ -60,8 +62,15 @@ def run(argv: list[str]) -> int:
         return 1
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 def _interrupt(number: int, frame: object) -> None:
     del number, frame
+    # A thread that waits for a host's first word hears nothing for a minute. The second signal ends the
+    # process, whatever it is at: that loses a block for each connection, and nothing else.
+    for known in _SIGNALS:
+        signal.signal(known, signal.SIG_DFL)
     raise KeyboardInterrupt
 
 

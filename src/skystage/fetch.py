@@ -80,7 +80,7 @@ def fetch_asset(
     access
         Credentials, limits, connections.
     listen
-        Called with what happens, from this thread.
+        Called with what happens, from the thread that fetches: not the one that calls this.
     stop
         When set, the fetch ends at its next block; its part file stays, to be continued.
     crew
@@ -101,17 +101,45 @@ def fetch_asset(
     Stopped
         If `stop` was set.
     """
+    stop = stop or threading.Event()
     if (receipt := store.receipt(asset)) is not None:
         listen(events.AlreadyStaged(asset.path, receipt))
         return receipt
-    stop = stop or threading.Event()
+    if crew is not None:
+        return _fetch(asset, store, access, listen, stop, crew=crew)
+    ended: list[Receipt | Exception] = []
+    alone = Crew()
+
+    def work(asset: Asset) -> None:
+        try:
+            ended.append(_fetch(asset, store, access, listen, stop, crew=alone))
+        except Exception as error:  # noqa: BLE001 - raised below, by the thread that asked
+            ended.append(error)
+
+    # In a thread of its own, so that this one can look whether it still moves.
+    alone.run([asset], work, stop=stop, watch=access.watch, helping=False)
+    result = ended[0] if ended else Stopped(f"{asset.path}: the fetch was stopped", hint="run it again")
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _fetch(
+    asset: Asset,
+    store: Store,
+    access: Access,
+    listen: events.Listener,
+    stop: threading.Event,
+    *,
+    crew: Crew,
+) -> Receipt:
     try:
         # Somebody else may be at it: then it is waited for, and found done.
         with waiting_for(store.lock(asset), stop):
             if (receipt := _found(asset, store)) is not None:
                 listen(events.AlreadyStaged(asset.path, receipt))
                 return receipt
-            receipt = _Transfer(asset, store, access, listen, stop, crew=crew or Crew()).run()
+            receipt = _Transfer(asset, store, access, listen, stop, crew=crew).run()
     except OSError as error:
         raise StoreError(f"{asset.path}: {error.strerror or error}") from error
     listen(events.Staged(asset.path, receipt))

@@ -18,7 +18,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skystage.errors import ChecksumMismatch, Interrupted, NotFound, Refused, ShortBody, StructureError
+from skystage.errors import (
+    ChecksumMismatch,
+    Interrupted,
+    NotFound,
+    Refused,
+    ShortBody,
+    StructureError,
+    WrongBody,
+    WrongRange,
+)
 from skystage.parts import BLOCK
 from skystage.pieces import Piece
 from skystage.resume import Asked, Part, content_range, failure, page
@@ -30,6 +39,8 @@ if TYPE_CHECKING:
 TAIL = 32 << 10
 """Bytes of the end of a zip that are read first: a directory of some 200 members fits in, and two round
 trips of a new connection bring it."""
+LARGEST = 16 << 20
+"""Bytes of the largest directory that is read, of some 200,000 members: it is held in memory."""
 KEPT = 256
 """Directories that are remembered: the members of one zip are fetched close together."""
 STORED, DEFLATED = 0, 8
@@ -170,8 +181,9 @@ def _read_directory(source: Source, access: Access, stop: threading.Event) -> Di
     whole = replace(source, member=None)
     version = Part()
 
-    def ask(wanted: str) -> bytes:
+    def ask(begin: int, end: int = 0) -> bytes:
         nonlocal version
+        wanted = f"bytes={begin}" if begin < 0 else f"bytes={begin}-{end - 1}"
         headers = {"Accept-Encoding": "identity", "Range": wanted}
         with access.open(whole, headers, stop) as body:
             span = content_range(body.head)
@@ -184,19 +196,26 @@ def _read_directory(source: Source, access: Access, stop: threading.Event) -> Di
                 )
             if body.head.status != 206 or span is None:
                 raise failure(body.head, source.href)
-            content = b"".join(body.blocks())
-            if len(content) != span[1] - span[0] + 1:
+            first, last, total = span
+            if (first, last + 1) != ((max(0, total + begin), total) if begin < 0 else (begin, end)):
+                raise WrongRange(f"{source.href}: asked for {wanted}, got {first} to {last} of {total}")
+            content = bytearray()
+            for block in body.blocks():
+                content += block
+                if len(content) > last + 1 - first:
+                    raise WrongBody(f"{source.href}: more than the {last + 1 - first:,} bytes announced")
+            if len(content) != last + 1 - first:
                 raise ShortBody(f"{source.href}: {len(content):,} bytes of its directory, {wanted} asked for")
-            seen = Part(validator=body.head.validator, total=span[2])
+            seen = Part(validator=body.head.validator, total=total)
             if version not in (Part(), seen):
                 raise Interrupted(f"{source.href}: changed while its directory was read")
             version = seen
-        return content
+        return bytes(content)
 
     try:
-        tail = ask(f"bytes=-{TAIL}")
+        tail = ask(-TAIL)
         length = version.total or 0
-        members = parse(tail, length, lambda start, stop: ask(f"bytes={start}-{stop - 1}"))
+        members = parse(tail, length, ask)
     except StructureError as error:
         raise StructureError(f"{source.href}: {error.message}") from error
     return Directory(source.href, version.validator, length, members)
@@ -224,6 +243,8 @@ def parse(tail: bytes, length: int, read: Read) -> dict[str, Member]:
     def bytes_at(start: int, stop: int) -> bytes:
         if not 0 <= start <= stop <= length:
             raise StructureError("its directory lies beyond its end")
+        if stop - start > LARGEST:
+            raise StructureError(f"its directory is to have {stop - start:,} bytes, more than {LARGEST:,}")
         return tail[start - first : stop - first] if start >= first else read(start, stop)
 
     try:
@@ -343,9 +364,11 @@ def _inflated(packed: Iterator[bytes], name: str) -> Iterator[bytes]:
     try:
         for block in packed:
             # In bounded steps: a kilobyte of zeros can become a megabyte.
-            while block:
+            while block and not inflater.eof:
                 yield inflater.decompress(block, BLOCK)
                 block = inflater.unconsumed_tail  # noqa: PLW2901
+            if inflater.eof:
+                return  # what lies behind its end would be kept, and copied again with each block
         while rest := inflater.decompress(b"", BLOCK):
             yield rest
     except zlib.error as error:

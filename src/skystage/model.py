@@ -319,7 +319,7 @@ class Receipt:
     digests: Mapping[str, str]
     """Algorithm to hex digest, of the bytes that were written; always with ``sha256``."""
     verified: str
-    """The strongest proof: a checksum's algorithm, ``etag``, or ``size+structure``."""
+    """The strongest proof: a checksum's algorithm, ``crc32`` of a zip's member, or ``size+structure``."""
     source: str
     """The href that the bytes came from, without query string."""
     staged: datetime

@@ -81,7 +81,7 @@ class PartFile:
                 return Part()
             first, *later = there if there and there[0][0] == 0 else [(0, 0), *there]
             return replace(part, size=first[1], later=tuple(later))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Part()
 
     def restart(self, part: Part, end: int | None) -> int:
@@ -112,9 +112,14 @@ class PartFile:
         new.write_text(canonical(state))
         os.replace(new, self._note)  # noqa: PTH105 - the tests count these calls
 
-    def resume(self) -> int:
+    def resume(self, part: Part) -> int:
         """Open the part file to go on with it."""
-        return os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        if not part.later:
+            # One run needs no map. As long as there is one, nothing counts that it does not name.
+            os.ftruncate(fd, part.size)
+            self._map.unlink(missing_ok=True)
+        return fd
 
     def split(self, there: Iterable[tuple[int, int]], total: int, fd: int) -> int:
         """From now on a map says which bytes are there: begin it, and give it to append to.

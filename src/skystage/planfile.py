@@ -194,6 +194,9 @@ def _assets(line: bytes) -> list[tuple[str, dict[str, Json]]]:
     # Keys are sorted and quotes inside of text are escaped, so the first of this word is the line's
     # own key, and near its beginning: four fifths of the line need not be parsed.
     items, _ = _decode(line[line.index(_ASSETS) + len(_ASSETS) :].decode())
+    for item in items:
+        if not isinstance(item["path"], str) or not isinstance(item["size"], (int, type(None))):
+            raise TypeError(f"an asset at {item['path']!r} of {item['size']!r} bytes")
     return [(item["path"], item) for item in items]
 
 

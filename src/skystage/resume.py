@@ -34,6 +34,7 @@ from skystage.errors import (
 
 NOT_READY = 5.0
 """Seconds until an archive that prepares a file and does not say when is asked again."""
+DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +96,14 @@ class Head:
 
     @property
     def length(self) -> int | None:
-        """Content-Length, if it is given and a number."""
-        text = self.headers.get("content-length", "")
-        return int(text) if text.isdecimal() else None
+        """Content-Length, if it is given and a number that a file can have bytes."""
+        match = _LENGTH.fullmatch(self.headers.get("content-length", ""))
+        return None if match is None else int(match[0])
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the body is not the file's own bytes (RFC 9110, 8.4)."""
+        return self.headers.get("content-encoding", "identity").lower() not in ("", "identity")
 
     @property
     def validator(self) -> str:
@@ -188,7 +194,11 @@ def decide(asked: Asked | None, part: Part, head: Head, *, name: str, proved: bo
     if head.status == 200:
         # Also the answer to a Range that the server ignores, or whose If-Range no longer holds
         # (RFC 9110, 14.2 and 13.1.5): the body is the whole file, whatever we asked for.
-        return _whole(head, name)
+        if (found := page(head, name)) is not None:
+            return Fail(found)
+        if head.compressed:
+            return Fail(WrongBody(f"{name}: the server compressed the body although it was asked not to"))
+        return Restart(head.length)
     if head.status == 206:
         return _partial(asked, part, head, name, proved=proved)
     if head.status == 416 and asked is not None and asked.first:
@@ -200,16 +210,10 @@ def decide(asked: Asked | None, part: Part, head: Head, *, name: str, proved: bo
     return Fail(failure(head, name))
 
 
-def _whole(head: Head, name: str) -> Decision:
-    if (found := page(head, name)) is not None:
-        return Fail(found)
-    if head.headers.get("content-encoding", "identity") not in ("", "identity"):
-        return Fail(WrongBody(f"{name}: the server compressed the body although it was asked not to"))
-    return Restart(head.length)
-
-
 def _partial(asked: Asked | None, part: Part, head: Head, name: str, *, proved: bool) -> Decision:
     span = content_range(head)
+    if head.compressed:
+        return Fail(WrongRange(f"{name}: the server compressed a part of the file: its bytes are others"))
     if asked is None or span is None:
         return Fail(WrongRange(f"{name}: a partial answer (206) that does not say which part"))
     first, last, total = span
@@ -276,21 +280,26 @@ def failure(head: Head, name: str) -> TransferError:
 
 
 def retry_after(head: Head, now: float | None = None) -> float | None:
-    """Seconds that Retry-After asks to wait: a number or a date (RFC 9110, 10.2.3)."""
+    """Seconds that Retry-After asks to wait: a number or a date (RFC 9110, 10.2.3).
+
+    A day at most: all processes keep to it, and a slip there must not close a host for years.
+    """
     text = head.headers.get("retry-after", "").strip()
     if not text:
         return None
     if text.isdecimal():
-        return float(text)
+        return min(float(text), DAY)
     try:
         moment = email.utils.parsedate_to_datetime(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, moment - (time.time() if now is None else now))
+    return min(max(0.0, moment - (time.time() if now is None else now)), DAY)
 
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_UNSATISFIED = re.compile(r"bytes \*/(\d+)")
+# Of at most 18 digits: offsets are of 64 bits, and what is longer is no length but a fault.
+_LENGTH = re.compile(r"\d{1,18}")
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_UNSATISFIED = re.compile(r"bytes \*/(\d{1,18})")
 
 
 def content_range(head: Head) -> tuple[int, int, int] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -37,24 +38,31 @@ def https_url(href: str) -> str:
 
     A bucket with dots in its name is addressed by path, because no wildcard certificate covers it.
     """
-    parts = urlsplit(href)
-    if parts.scheme != "s3":
+    if not href.startswith("s3://"):
         return href
-    key = quote(parts.path.lstrip("/"), safe="/~")
+    # Not by a parser of addresses: a key may hold "?" and "#".
+    bucket, _, key = href.removeprefix("s3://").partition("/")
+    key = quote(key, safe="/~")
     custom = endpoint()
     if custom:
-        return f"{custom.rstrip('/')}/{parts.netloc}/{key}"
-    if "." in parts.netloc:
-        return f"https://s3.amazonaws.com/{parts.netloc}/{key}"
-    return f"https://{parts.netloc}.s3.amazonaws.com/{key}"
+        return f"{custom.rstrip('/')}/{bucket}/{key}"
+    if "." in bucket:
+        return f"https://s3.amazonaws.com/{bucket}/{key}"
+    return f"https://{bucket}.s3.amazonaws.com/{key}"
 
 
 def belongs(scheme: str, host: str) -> bool:
-    """Whether a host may see a signature: AWS by https, or the endpoint of the user's environment."""
+    """Whether a host may see a signature: S3 by https, or the endpoint of the user's environment.
+
+    Not all of AWS: behind names of its other services stands whoever rents them.
+    """
     custom = urlsplit(endpoint() or "")
     if custom.hostname == host and custom.scheme == scheme:
         return True
-    return scheme == "https" and (host == "amazonaws.com" or host.endswith(".amazonaws.com"))
+    return scheme == "https" and _S3.fullmatch(host) is not None
+
+
+_S3 = re.compile(r"(?:.+\.)?s3(?:-[a-z0-9-]+)?(?:\.dualstack)?(?:\.[a-z]{2}(?:-[a-z]+)+-\d)?\.amazonaws\.com")
 
 
 def credentials(secret: Secret | None) -> Any:
@@ -112,7 +120,7 @@ def _authorization(url: str, sent: Mapping[str, str], key: str, secret: str, reg
     parts = urlsplit(url)
     said = {name.lower(): value.strip() for name, value in sent.items()}
     said = {name: value for name, value in said.items() if name == "range" or name.startswith("x-amz-")}
-    said["host"] = parts.netloc
+    said["host"] = parts.netloc.removesuffix(":443" if parts.scheme == "https" else ":80")
     names = sorted(said)
     asked = "\n".join(
         (

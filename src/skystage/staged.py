@@ -90,4 +90,7 @@ def _proves(receipt: dict[str, Json], asset: Asset | Entry) -> bool:
     if asset.size is not None and asset.size != receipt["size"]:
         return False
     algorithm = strongest(asset.checksums)
-    return algorithm is None or receipt["digests"].get(algorithm) == asset.checksums[algorithm].lower()
+    digests = receipt.get("digests")
+    if not isinstance(digests, dict):
+        return False
+    return algorithm is None or digests.get(algorithm) == asset.checksums[algorithm].lower()

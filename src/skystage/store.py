@@ -3,7 +3,7 @@
 ::
 
     STORE/ARCHIVE/COLLECTION/GRANULE/NAME     verified files, and nothing else
-    STORE/.skystage/parts/*.part, *.json      what has arrived so far, and of which version
+    STORE/.skystage/parts/*                   what has arrived so far, and of which version (`parts`)
     STORE/.skystage/locks/*.lock              one writer an asset
     STORE/.skystage/receipts/*.ndjson         one shard a writer, append-only; the truth
 
@@ -22,6 +22,7 @@ import secrets
 import shutil
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -106,7 +107,10 @@ class Store(Staged):
 
     def free(self) -> int:
         """Bytes that the store's file system still has for this user."""
-        return shutil.disk_usage(self.root).free
+        try:
+            return shutil.disk_usage(self.root).free
+        except OSError as error:
+            raise StoreError(f"{self.root}: cannot be used as a store: {error.strerror}") from error
 
     def held(self, assets: Iterable[Asset]) -> int:
         """Bytes of these assets that are already in part files."""
@@ -132,6 +136,8 @@ class Store(Staged):
                 name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.ndjson"
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
                 self._shard = os.open(self._shards / name, flags, 0o666)
+                # A process may make a store for each of its tasks.
+                weakref.finalize(self, os.close, self._shard)
             # A line that a full disk cut must not swallow the next one.
             content = (b"\n" if self._torn else b"") + lines.encode()
             self._torn = True

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from email.message import Message
 from functools import cache, lru_cache
 from http.cookiejar import CookieJar
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
@@ -42,7 +43,7 @@ from skystage.members import Directories
 from skystage.model import Source
 from skystage.parts import BLOCK
 from skystage.resume import Head, failure, retry_after
-from skystage.retry import patiently
+from skystage.retry import patiently, pause
 
 USER_AGENT = f"skystage/{__version__}"
 
@@ -61,7 +62,16 @@ EXCERPT = 300
 @cache
 def _tls(bundle: str | None) -> ssl.SSLContext:
     # Shared by all connections: loading a bundle costs 20 ms.
-    context = ssl.create_default_context(cafile=bundle)
+    try:
+        if bundle is not None and Path(bundle).is_dir():  # as requests takes it
+            context = ssl.create_default_context(capath=bundle)
+        else:
+            context = ssl.create_default_context(cafile=bundle)
+    except OSError as error:
+        raise Untrusted(
+            f"{bundle}: no certificates can be read from it: {error.strerror or error}",
+            hint="REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE names it",
+        ) from error
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -92,8 +102,8 @@ def address(url: str) -> tuple[str, str]:
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
 
-class _Waiting(dict[urllib3.connection.HTTPConnection, threading.Event]):
-    """Connections that wait for the head of an answer, and what stops them: each says so itself."""
+class _Waiting(dict[urllib3.connection.HTTPConnection, tuple[float, threading.Event]]):
+    """Connections that wait for the head of an answer: since when, and what stops them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +116,7 @@ class _Waiting(dict[urllib3.connection.HTTPConnection, threading.Event]):
 
         class Plain(urllib3.connection.HTTPConnection):
             def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-                waiting[self] = waiting.mine.stop
+                waiting[self] = (time.monotonic(), waiting.mine.stop)
                 try:
                     return super().getresponse()
                 finally:
@@ -123,9 +133,9 @@ class _Waiting(dict[urllib3.connection.HTTPConnection, threading.Event]):
 
         return {"http": PlainPool, "https": SecurePool}
 
-    def end(self) -> None:
-        """Wake those who are to stop; they find a connection that broke."""
-        for one in [one for one, stop in list(self.items()) if stop.is_set()]:
+    def end(self, before: float) -> None:
+        """Wake those who are to stop, or have waited since `before`; they find a connection that broke."""
+        for one in [one for one, (since, stop) in list(self.items()) if stop.is_set() or since < before]:
             with suppress(OSError, AttributeError):  # it may end by itself at this very moment
                 one.sock.shutdown(socket.SHUT_RDWR)
 
@@ -139,6 +149,8 @@ def connection(
     scheme, host = address(url)
     proxy = urllib.request.getproxies().get(scheme)
     if proxy and not urllib.request.proxy_bypass(host):
+        if "://" not in proxy:  # as curl and requests read it
+            proxy = f"http://{proxy}"
         who = parse_url(proxy).auth
         if who is not None:
             options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=unquote(who))
@@ -170,16 +182,31 @@ class Body:
             When the connection breaks or stalls. A body that merely ends early raises nothing:
             whoever reads must count.
         """
+        # Chunks may be as small as a byte: joined, they are blocks to look at, and a drip counts as one.
+        chunks: list[bytes] = []
+        size = 0
         try:
-            for block in self._response.stream(BLOCK, decode_content=False):
-                if not self._access.still_reading(self._response):
-                    raise Interrupted(f"{self.host}: broken off: stopped, or slower than 2 kB/s")
-                self._slots.received(self.host, len(block))
-                yield block
+            for chunk in self._response.stream(BLOCK, decode_content=False):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size >= BLOCK:
+                    yield self._block(chunks)
+                    chunks, size = [], 0
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            if chunks:
+                yield self._block(chunks)
             broken = Interrupted(f"{self.host}: the connection broke: {_cause(error)}")
             self._slots.failed(self.host, broken)
             raise broken from error
+        if chunks:
+            yield self._block(chunks)
+
+    def _block(self, chunks: list[bytes]) -> bytes:
+        if not self._access.still_reading(self._response):
+            raise Interrupted(f"{self.host}: broken off: stopped, or slower than 2 kB/s")
+        block = b"".join(chunks)
+        self._slots.received(self.host, len(block))
+        return block
 
 
 class Busy(Exception):
@@ -265,7 +292,7 @@ class Access:
             If the host cannot be reached, or redirects lead nowhere. Error statuses do not raise:
             they are in the head.
         Stopped
-            If `stop` is set while a slot is waited for.
+            If `stop` is set before a request, or while a slot is waited for.
         Busy
             If a slot would have to be waited for, and `wait` is not set.
         """
@@ -331,8 +358,8 @@ class Access:
 
         A thread that waits for bytes hears nothing; only the end of its connection wakes it.
         """
-        self._waiting.end()
         slow = time.monotonic() - SLOWEST
+        self._waiting.end(slow)
         with self._mutex:
             # Forgotten before they are shut down: Python takes the TLS layer off a socket that it
             # shuts down, and what the reader gets from then on may be ciphertext.
@@ -397,6 +424,7 @@ class _Slots:
         region = s3.DEFAULT_REGION
         renewed = False
         for _ in range(HOPS):
+            pause(self._stop)
             sent = self._headers(url, headers, region)
             response = self._ask(url, sent)
             status, said = response.status, response.headers
@@ -419,7 +447,7 @@ class _Slots:
                 # A signed address that has expired: whoever signed it signs another one.
                 renewed, url = True, start
                 continue
-            head = _head(response, excerpt="" if status < 400 else _excerpt(_start(response)))
+            head = _head(response, excerpt="" if status < 400 else _excerpt(response))
             if status == 429 or (status == 503 and "retry-after" in said):
                 delay = retry_after(head)
                 self._access.limits.back_off(self.account, host, BACK_OFF if delay is None else delay)
@@ -501,17 +529,18 @@ class _Slots:
         response, self._response = self._response, None
         if response is None:
             return
-        # A connection that was broken off must never be used again: it has lost its encryption.
-        ended = not self._access.still_reading(response)
-        self._access.read_to_its_end(response)
         little = response.length_remaining is not None and response.length_remaining < BLOCK
         try:
-            if ended or not little:
-                response.close()
-            else:
+            if little and self._access.still_reading(response):
                 response.drain_conn()
+            # A connection that was broken off must never be used again: it has lost its encryption.
+            if not little or not self._access.still_reading(response):
+                response.close()
         except (urllib3.exceptions.HTTPError, OSError):
             response.close()
+        finally:
+            # Not before: what is left may hardly move either.
+            self._access.read_to_its_end(response)
         response.release_conn()
 
 
@@ -532,15 +561,11 @@ def _head(response: urllib3.BaseHTTPResponse, *, excerpt: str) -> Head:
     return Head(status=response.status, headers=headers, excerpt=excerpt)
 
 
-def _start(response: urllib3.BaseHTTPResponse) -> bytes:
-    try:
-        return response.read(2048)
-    except (urllib3.exceptions.HTTPError, OSError):
-        return b""  # the status says enough
-
-
-def _excerpt(body: bytes) -> str:
+def _excerpt(response: urllib3.BaseHTTPResponse) -> str:
     """What a body says of its error. Of S3's documents only code and message: the rest quotes signatures."""
+    body = b""
+    with suppress(urllib3.exceptions.HTTPError, OSError):  # its status says enough
+        body = response.read(2048)
     text = " ".join(body.decode(errors="replace").split())
     if text.startswith("<"):
         text = ": ".join(match[1] for match in _SAID.finditer(text))

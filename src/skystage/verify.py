@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -207,14 +206,14 @@ def check_structure(asset: Asset | Entry, path: Path) -> None:
 
 
 def _zip_problem(path: Path) -> str | None:
-    from zipfile import BadZipFile, ZipFile
+    from zipfile import ZipFile
 
     try:
         with ZipFile(path) as file:
             damaged = file.testzip()
     except (NotImplementedError, RuntimeError):
         return None  # encrypted, or packed by a method that Python does not know: its directory is whole
-    except (BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - each of the decoders has errors of its own
         return str(error)
     return None if damaged is None else f"its member {damaged!r} is damaged"
 
@@ -239,7 +238,7 @@ def _xml_problem(path: Path) -> str | None:
         for block in _blocks(path):
             parser.Parse(block, False)  # noqa: FBT003
         parser.Parse(b"", True)  # noqa: FBT003
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: of an unknown encoding
         return f"it is not well-formed: {error}"
     return None
 
