@@ -116,5 +116,11 @@ def write_plan(path: Path, files: Sequence[File], properties: Mapping[str, str] 
             )
         )
     count = len(granules)
-    plan.write(path, query=Query(archive="bench"), granules=granules, hits=count, received=count)
+    plan.write(
+        path,
+        query=Query(archive="bench"),
+        granules=sorted(granules, key=lambda one: one.id),
+        hits=count,
+        received=count,
+    )
     return path

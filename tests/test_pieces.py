@@ -22,23 +22,26 @@ def test_a_second_connection_cuts_the_piece_and_takes_what_comes_next():
     first, second = pieces.claim(), pieces.claim(4)
     assert (first.at, first.stop) == (0, second.at)
     assert first.left == 25 * MIB  # its fair share: its connection is used for as long as possible
-    assert LEAST <= second.left <= MOST
-    assert second.stop < 100 * MIB  # the rest is for whoever is done first
+    assert second.left == 25 * MIB
+    assert second.stop < 100 * MIB  # the rest is for the other two
 
 
-def test_pieces_get_smaller_towards_the_end_so_that_all_end_together():
-    pieces = Pieces([(0, 400 * MIB)])
-    owner = pieces.claim()
-    sizes = []
-    while (piece := pieces.claim()) is not None:
-        sizes.append(piece.left)
+def test_who_is_done_first_takes_half_of_what_the_slowest_has_left():
+    pieces = Pieces([(0, 100 * MIB)])
+    slow, *fast = (pieces.claim(4) for _ in range(4))
+    assert [piece.left for piece in (slow, *fast)] == [25 * MIB] * 4
+    for piece in fast:
         piece.at = piece.stop
         pieces.release(piece)
-        if owner.left == 0:
-            break
-        owner.at = min(owner.stop, owner.at + MIB)
-    assert max(sizes) == MOST
-    assert min(sizes[-3:]) < MOST / 10
+    slow.at += 5 * MIB
+    again = pieces.claim(2)
+    assert (slow.left, again.left) == (10 * MIB, 10 * MIB)
+
+
+def test_no_piece_of_a_huge_file_is_larger_than_can_be_lost_lightly():
+    pieces = Pieces([(0, 4000 * MIB)])
+    _, *helpers = (pieces.claim(4) for _ in range(4))
+    assert [piece.left for piece in helpers] == [MOST] * 3
 
 
 def test_a_file_whose_end_nobody_knows_has_one_connection():

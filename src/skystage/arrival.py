@@ -19,7 +19,7 @@ from skystage.resume import Part
 from skystage.retry import TRIES
 from skystage.verify import Digester
 
-FIRST_LOOK = 0.05
+FIRST_LOOK = 0.02
 """Seconds after which a transfer's pace is known well enough."""
 WORTH_HELP = 0.5
 """Seconds that a transfer must still need, at its pace, to be worth a second connection."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-LOOK = 0.02
+LOOK = 0.01
 """Seconds between two looks for something to help with."""
 WATCH = 0.5
 """Seconds between two looks at what is under way."""

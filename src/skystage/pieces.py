@@ -1,9 +1,8 @@
 """Which bytes of a file are still missing, and who is bringing which: without any I/O.
 
 A file that one connection brings is one piece. When others have nothing else to do, the longest piece
-is cut, and from then on everybody takes the next piece in order. A piece is a fixed share of what is
-missing, so that pieces become smaller towards the end and all connections end at about the same time:
-guided self-scheduling (Polychronopoulos and Kuck, 1987).
+is cut into fair shares, one for each of them. Who is done before the others finds the longest piece again:
+so all connections end at about the same time, with as few requests as that takes.
 """
 
 from __future__ import annotations
@@ -105,10 +104,11 @@ class Pieces:
             Bytes of the smallest piece that is worth a request of its own.
         """
         least = min(max(least, LEAST), MOST)
-        sharers = max(sharers, len(self._active) + 1)
-        share = max(least, min(MOST, self.missing // (2 * sharers)))
-        if not self._gaps and not self._cut(sharers, WORTH_CUTTING * least):
+        idle = max(1, sharers - len(self._active))
+        if not self._gaps and not self._cut(idle, WORTH_CUTTING * least):
             return None
+        unclaimed = sum(stop - start for start, stop in self._gaps if stop is not None)
+        share = max(least, min(MOST, unclaimed // idle))
         start, stop = self._gaps.pop(0)
         # Alone, one takes all there is. A rest too small to be a piece of its own stays with this one.
         if self._active and stop is not None and stop - start >= share + least:
@@ -136,12 +136,12 @@ class Pieces:
                         self._gaps.remove(gap)
                     break
 
-    def _cut(self, sharers: int, worth: int) -> bool:
+    def _cut(self, idle: int, worth: int) -> bool:
         longest = max(self._active, key=lambda piece: piece.left or 0, default=None)
         if longest is None or longest.stop is None or longest.stop - longest.at < worth:
             return False
         # It keeps its fair share, so that its connection is of use for as long as possible.
-        middle = longest.at + (longest.stop - longest.at) // sharers
+        middle = longest.at + (longest.stop - longest.at) // (idle + 1)
         self._gaps = [(middle, longest.stop)]
         longest.stop = middle
         return True
