@@ -500,10 +500,10 @@ def test_a_public_function_is_a_function_however_it_is_imported_first():
 
 
 def test_a_second_signal_ends_a_fetch_at_once(tmp_path):
-    """A thread that waits for a host's first word does not hear the first one."""
+    """A thread in the midst of a TLS handshake does not hear the first one."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
-        source = Source(href=f"http://127.0.0.1:{silent.getsockname()[1]}/f")
+        source = Source(href=f"https://127.0.0.1:{silent.getsockname()[1]}/f")
         asset = Asset(key="data", path="asf/C/g/f", size=5, sources=(source,))
         granule = Granule(archive="asf", collection="C", id="g", native_id="g", assets=(asset,))
         made = plan.write(
