@@ -246,7 +246,8 @@ def test_more_than_so_many_at_once_are_refused(
         thread.start()
     for thread in threads:
         thread.join()
-    assert 1 <= codes.count(429) <= 2
+    # Who comes at the same moment counts as there already: but for the first, each may be refused.
+    assert 1 <= codes.count(429) <= 3
     assert max(entry["busy"] for entry in box.requests()) > 2
 
 
