@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from skystage import archives, retry
 from skystage.limits import HostLimit, Limits
@@ -20,6 +21,11 @@ from skystage.transport import Access
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = Asset(key="data", path="asf/C/g/f.bin", size=5)
 RECORDINGS = Path(os.environ.get("SKYSTAGE_RECORDINGS", ROOT.parent / "shared" / "recordings"))
+
+
+# A machine that is busy is no fault of what is tested.
+settings.register_profile("skystage", deadline=None)
+settings.load_profile("skystage")
 
 
 def _stay_at_home(event: str, arguments: tuple[object, ...]) -> None:
