@@ -69,7 +69,6 @@ class Pieces:
     def __init__(self, gaps: Iterable[tuple[int, int | None]]) -> None:
         self._gaps = [gap for gap in gaps if gap[0] != gap[1]]
         self._active: list[Piece] = []
-        self._end = self._gaps[-1][1] if self._gaps else None
 
     @property
     def active(self) -> int:
