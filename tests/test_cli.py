@@ -440,8 +440,9 @@ def test_a_command_declares_no_arguments_of_another(run):
     assert all(f"\n    {name}" in out for name in cli.COMMANDS)
     assert "--store" not in out
     for name in cli.COMMANDS:
-        code, out, _ = run(name, "--help")
-        assert (code, out.split()[:3]) == (0, ["usage:", "skystage", name])
+        code, out, _ = run(*name.split(), "--help")
+        assert code == 0
+        assert out.startswith(f"usage: skystage {name} ")
     code, _, err = run("fetsh")
     assert code == 2
     assert "fetch" in err

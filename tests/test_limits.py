@@ -546,7 +546,7 @@ def test_while_a_host_is_down_the_mirror_is_asked_at_once(box, six, store, acces
 
 
 def test_without_a_mirror_a_host_that_was_down_is_waited_for(box, six, store, access, impatient, monkeypatch):
-    monkeypatch.setattr(state, "FIRST", 0.05)
+    monkeypatch.setattr(state, "FIRST", 0.5)
     box.set_faults([{"match": {"host": DATAPOOL, "times": 6}, "cut_before_headers": True}])
     seen = []
     outcome = fetch_all(six, store, access, jobs=4, listen=seen.append)

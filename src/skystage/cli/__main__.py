@@ -1,0 +1,5 @@
+"""``python -m skystage.cli``."""
+
+from skystage.cli import main
+
+main()

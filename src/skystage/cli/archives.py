@@ -1,0 +1,43 @@
+"""``skystage archives``: what can be queried, with its keys."""
+
+from __future__ import annotations
+
+import argparse
+
+from skystage.cli.output import DONE, out, out_json
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    del parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the archives and their keys."""
+    from skystage import archives
+
+    known = [archives.get(name) for name in archives.names()]
+    if arguments.json:
+        rows = [
+            {
+                "name": one.name,
+                "title": one.title,
+                "criteria": sorted(one.criteria.model_fields),
+                "filters": sorted(one.properties),
+                "assets": one.asset_keys,
+                "with": sorted(one.companions),
+            }
+            for one in known
+        ]
+        out_json(archives=rows)
+        return DONE
+    for one in known:
+        out(f"{one.name}  {one.title}")
+        for word, keys in (
+            ("criteria", sorted(one.criteria.model_fields)),
+            ("filters", sorted(one.properties)),
+            ("assets", one.asset_keys or ("open",)),
+            ("with", sorted(one.companions)),
+        ):
+            out(f"  {word}: {', '.join(keys)}")
+    return DONE

@@ -1,0 +1,59 @@
+"""Arguments that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skystage.errors import QueryError
+
+if TYPE_CHECKING:
+    from skystage.model import Query
+
+
+def read_query(path: str) -> Query:
+    """The query of a file, or of standard input for ``-``: there, files it names are relative to here."""
+    from skystage import query
+
+    if path != "-":
+        return query.read(path)
+    import yaml
+
+    try:
+        given = yaml.safe_load(sys.stdin)
+    except yaml.YAMLError as error:
+        raise QueryError(f"standard input: {str(error).splitlines()[0]}", hint="YAML or JSON") from None
+    if not isinstance(given, dict):
+        raise QueryError("standard input: not a query", hint="a mapping, beginning with archive:")
+    return query.parse(given)
+
+
+def on_a_store(parser: argparse.ArgumentParser) -> None:
+    """A plan, the store it is about, and which part of it."""
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--store", type=Path, required=True, metavar="DIR")
+    which(parser)
+
+
+def which(parser: argparse.ArgumentParser) -> None:
+    """Which part of a plan."""
+    parser.add_argument(
+        "--batch", type=_batch, metavar="I/N", help="the I-th of N parts of the plan, I from 1"
+    )
+    parser.add_argument("--asset", action="append", metavar="KEY", help="only assets of this key; repeatable")
+
+
+def _batch(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N")
+    return int(number), int(count)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)

@@ -1,0 +1,30 @@
+"""``skystage manifest``: write what is staged as a STAC ItemCollection."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from skystage.cli.output import DONE, FAILED, out_json, say
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--store", type=Path, required=True, metavar="DIR")
+    parser.add_argument("-o", dest="output", type=Path, required=True, metavar="ITEMS.{json,parquet}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write it."""
+    from skystage.manifest import write
+    from skystage.plan import Plan
+    from skystage.store import Store
+
+    written = write(Plan(arguments.plan), Store(arguments.store, read_only=True), arguments.output)
+    if arguments.json:
+        out_json(items=written.items, assets=written.assets, missing=written.missing)
+    say(f"{written.items:,} items, {written.assets:,} assets in {arguments.output}")
+    if written.missing:
+        say(f"{written.missing:,} planned assets are not staged and not in it")
+    return FAILED if written.missing else DONE
