@@ -7,12 +7,12 @@ from urllib.parse import unquote
 import pytest
 
 from skystage import manifest, plan, report
-from skystage.errors import NotFound, SkystageError, Throttled
+from skystage.errors import NotFound, NotReady, SkystageError, Throttled
 from skystage.events import Progressed, Retrying
 from skystage.export import FORMATS
 from skystage.model import Asset, Granule, Query, Source, Unresolved, from_iso
 from skystage.progress import progress
-from skystage.retry import Budget, patiently
+from skystage.retry import PATIENCE, RARELY, Budget, patiently
 
 SQUARE = {"type": "Polygon", "coordinates": [[[1, 2], [3, 2], [3, 4], [1, 4], [1, 2]]]}
 CROSSING = {
@@ -219,6 +219,34 @@ def test_pauses_grow_with_jitter_and_the_archives_own_word_comes_first():
     assert all(0.25 * 2**n <= pause <= min(0.5 * 2**n, 60) for n, pause in enumerate(pauses[:7]))
     assert max(pauses) <= 60
     assert 7 <= Budget().pause(Throttled("slow", retry_after=7)) <= 7.25
+
+
+def until_it_gives_up(budget, error):
+    try:
+        while True:
+            yield budget.pause(error)
+    except NotReady:
+        return
+
+
+def test_what_the_archive_prepares_is_waited_for_and_costs_no_try():
+    pauses = list(until_it_gives_up(Budget(tries=2), NotReady("extracting")))
+    assert PATIENCE - RARELY - 20 < sum(pauses) < PATIENCE + 20
+    # A burst takes a minute or two: it is looked for soon, and then less and less often.
+    assert pauses[0] < 1
+    assert pauses == sorted(pauses) or max(pauses) <= RARELY + 0.25
+    assert len(pauses) < 90
+    assert 7 <= Budget().pause(NotReady("extracting", retry_after=7)) <= 7.25
+    # And the tries that it took do not count against what comes after.
+    budget = Budget(tries=2)
+    for _ in range(5):
+        budget.pause(NotReady("extracting"))
+    budget.pause(Throttled("slow"))
+
+
+def test_a_host_that_wants_to_be_asked_at_once_for_ever_is_not():
+    pauses = list(until_it_gives_up(Budget(), NotReady("extracting", retry_after=0)))
+    assert 10 < len(pauses) < 2000
 
 
 def test_a_call_is_repeated_patiently(impatient):

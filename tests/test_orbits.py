@@ -24,7 +24,7 @@ CATALOGUE = "catalogue.dataspace.copernicus.eu"
 
 def orbit(start: datetime, stop: datetime, *, created: datetime = NOON, name: str = "x") -> OrbitFile:
     return OrbitFile(
-        name, "S1A", "AUX_POEORB", created, start, stop, 1, "aa", None, (Source(href="https://h/x"),)
+        name, "S1A", "AUX_POEORB", created, start, stop, 1, {"md5": "aa"}, (Source(href="https://h/x"),)
     )
 
 
@@ -175,10 +175,10 @@ def test_a_catalogue_that_answers_with_something_else_is_down(box, access, tmp_p
 
 def test_two_catalogues_that_disagree_about_the_bytes_are_not_mirrors():
     one = orbit(NOON, NOON)
-    other = replace(one, md5="bb", sources=(Source(href="https://other/x"),))
+    other = replace(one, checksums={"md5": "bb"}, sources=(Source(href="https://other/x"),))
     assert orbits._merged(one, other) == one
-    agreeing = orbits._merged(one, replace(other, md5=None, blake3="cc"))
-    assert (agreeing.md5, agreeing.blake3, len(agreeing.sources)) == ("aa", "cc", 2)
+    agreeing = orbits._merged(one, replace(other, checksums={"blake3": "cc"}))
+    assert (agreeing.checksums, len(agreeing.sources)) == ({"md5": "aa", "blake3": "cc"}, 2)
 
 
 def test_windows_join_what_lies_close_and_stay_below_what_can_be_paged():
@@ -221,5 +221,5 @@ def test_recorded_orbit_files_are_served_and_proved_as_they_are(
     listed = orbits._listed("AUX_POEORB", {"S1A": [need]}, access, {})
     best = choose(listed["S1A"], *need)
     assert best.name == "S1A_OPER_AUX_POEORB_OPOD_20210307T053325_V20180419T225942_20180421T005942.EOF"
-    assert best.md5 == "ddfe74941e83e50e801e2864f3d0acd2"
+    assert best.checksums["md5"] == "ddfe74941e83e50e801e2864f3d0acd2"
     assert fetch_asset(best.asset(), store, access).size == 4409493

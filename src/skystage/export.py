@@ -11,6 +11,7 @@ import io
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from skystage.direct import DIRECT
 from skystage.model import Asset
 from skystage.s3 import https_url
 from skystage.staged import inside
@@ -18,43 +19,46 @@ from skystage.staged import inside
 
 def urls(assets: Iterable[Asset]) -> Iterator[str]:
     """One address a line: each asset's first source."""
-    for asset in assets:
-        if asset.sources:
-            yield https_url(asset.sources[0].href)
+    for _, addresses in _addressed(assets):
+        yield addresses[0]
 
 
 def curl(assets: Iterable[Asset]) -> Iterator[str]:
     """A shell script: resumes, makes directories, follows log-ins with the user's netrc."""
     yield "#!/bin/sh"
     yield "set -e"
-    for asset in assets:
-        if asset.sources:
-            address, path = shlex.quote(https_url(asset.sources[0].href)), shlex.quote(inside(asset))
-            yield (
-                "curl --fail --location --netrc-optional --cookie '' --continue-at - --retry 5 --create-dirs "
-                f"--output {path} {address}"
-            )
+    for asset, addresses in _addressed(assets):
+        yield (
+            "curl --fail --location --netrc-optional --cookie '' --continue-at - --retry 5 --create-dirs "
+            f"--output {shlex.quote(inside(asset))} {shlex.quote(addresses[0])}"
+        )
 
 
 def aria2(assets: Iterable[Asset]) -> Iterator[str]:
     """An input file for ``aria2c --input-file``: mirrors on one line, the checksum it can check."""
-    for asset in assets:
-        if asset.sources:
-            yield "\t".join(https_url(source.href) for source in asset.sources)
-            yield f"  out={inside(asset)}"
-            for ours, theirs in (("sha256", "sha-256"), ("md5", "md5")):
-                if ours in asset.checksums:
-                    yield f"  checksum={theirs}={asset.checksums[ours]}"
-                    break
+    for asset, addresses in _addressed(assets):
+        yield "\t".join(addresses)
+        yield f"  out={inside(asset)}"
+        for ours, theirs in (("sha256", "sha-256"), ("md5", "md5")):
+            if ours in asset.checksums:
+                yield f"  checksum={theirs}={asset.checksums[ours]}"
+                break
 
 
 def rclone(assets: Iterable[Asset]) -> Iterator[str]:
     """A CSV for ``rclone copyurl --urls``: address and file name."""
+    for asset, addresses in _addressed(assets):
+        row = io.StringIO()
+        csv.writer(row, lineterminator="").writerow([addresses[0], inside(asset)])
+        yield row.getvalue()
+
+
+def _addressed(assets: Iterable[Asset]) -> Iterator[tuple[Asset, list[str]]]:
+    """Each asset with its addresses, if it has any: only of its own bytes, which tools may join."""
     for asset in assets:
-        if asset.sources:
-            row = io.StringIO()
-            csv.writer(row, lineterminator="").writerow([https_url(asset.sources[0].href), inside(asset)])
-            yield row.getvalue()
+        plain = [one for one in asset.sources if one.repacked is None and one.auth not in DIRECT]
+        if plain:
+            yield asset, [https_url(source.href) for source in plain]
 
 
 FORMATS: Mapping[str, Callable[[Iterable[Asset]], Iterator[str]]] = {

@@ -17,6 +17,7 @@ from functools import partial
 from skystage import events
 from skystage.arrival import Arrival, Superseded
 from skystage.crew import Crew
+from skystage.direct import DIRECT
 from skystage.errors import (
     ChecksumMismatch,
     CredentialsMissing,
@@ -50,6 +51,8 @@ from skystage.resume import (
     usable,
 )
 from skystage.retry import Budget, pause
+from skystage.safe import prove_zip
+from skystage.staged import MANIFEST
 from skystage.store import Store
 from skystage.transport import Access, Body, Busy
 from skystage.verify import Digester, check_start, digest_file, prove, strongest
@@ -161,13 +164,20 @@ def _found(asset: Asset, store: Store) -> Receipt | None:
         receipt = store.receipt(asset)
     if receipt is not None or strongest(asset.checksums) is None:
         return receipt
-    if asset.size not in (None, path.stat().st_size):
+    repacked = any(source.repacked is not None for source in asset.sources)
+    if asset.size not in (None, path.stat().st_size) and not repacked:
         return None
     digests = digest_file(path, asset.checksums)
     try:
         verified = prove(asset, path, digests)
     except TransferError:
-        return None
+        if not repacked:
+            return None
+        try:
+            prove_zip(path, asset.name)
+        except TransferError:
+            return None
+        verified = MANIFEST
     found = path.stat()
     receipt = Receipt(
         path=asset.path,
@@ -197,14 +207,13 @@ class _Transfer:
         *,
         crew: Crew,
     ) -> None:
-        self._asset = asset
+        self._wanted = asset
         self._store = store
         self._access = access
         self._listen = listen
         self._stop = stop
         self._crew = crew
-        self._part = store.part(asset)
-        self._checksum = strongest(asset.checksums)
+        self._expect(asset)
         self._arrival: Arrival | None = None
         self._alone = False
         self._attempts = 0
@@ -212,14 +221,21 @@ class _Transfer:
         self._resumed_from = self._part.read().held
         self._furthest = 0
 
+    def _expect(self, asset: Asset) -> None:
+        """The bytes that are to come: the asset's, or those of the same product packed otherwise."""
+        self._asset = asset
+        self._part = self._store.part(asset)
+        self._checksum = strongest(asset.checksums)
+
     def run(self) -> Receipt:
         """Ask the sources in the plan's order until one gives the right bytes.
 
-        A host that is down is waited for only when all others have been asked.
+        The archive's own bucket is asked first where we may use it: it is the nearest. A host that is
+        down is waited for only when all others have been asked.
         """
         failures: list[SkystageError] = []
         down: list[Source] = []
-        for source in self._asset.sources:
+        for source in sorted(self._wanted.sources, key=lambda one: one.auth not in DIRECT):
             if (missing := self._access.check(source)) is not None:
                 failures.append(missing)
                 continue
@@ -237,6 +253,10 @@ class _Transfer:
         raise _worst(failures) if failures else NoSource(f"{self._asset.path}: the plan names no source")
 
     def _from(self, source: Source, *, wait: bool) -> Receipt:
+        asset = self._wanted
+        if (packed := source.repacked) is not None:
+            asset = replace(asset, size=packed.size, checksums=packed.checksums)
+        self._expect(asset)
         with self._crew.offering(partial(self._help, source)):
             try:
                 return self._patiently(source, wait=wait)
@@ -401,6 +421,8 @@ class _Transfer:
             decision = decide(asked, version, body.head, name=self._asset.path, proved=self._proved(run))
             if isinstance(decision, Fail):
                 raise decision.error
+            if source.named is not None and body.head.filename not in (None, source.named):
+                raise Interrupted(f"{self._asset.path}: the host sent {body.head.filename!r} instead")
             yield body, decision
 
     def _anew(self, source: Source, run: Run, body: Body, decision: Append | Restart) -> None:
@@ -495,6 +517,9 @@ class _Transfer:
         verified = prove(self._asset, whole, digests)
         if run.member is not None and verified == "size+structure":
             verified = "crc32"
+        if source.repacked is not None:
+            prove_zip(whole, self._asset.name, partial(pause, self._stop))
+            verified = MANIFEST
         self._close()
 
         def receipt(found: os.stat_result) -> Receipt:

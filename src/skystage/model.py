@@ -28,6 +28,7 @@ __all__ = [
     "Json",
     "Query",
     "Receipt",
+    "Repacked",
     "Source",
     "Unresolved",
     "canonical",
@@ -116,6 +117,22 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repacked:
+    """The file at a source that holds the same product in other bytes, such as a SAFE that others zipped.
+
+    Its own size and checksums prove the transfer; that it is the same product is proved by what is inside
+    (`skystage.safe`).
+    """
+
+    size: int | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Json]:
+        """As plans hold it."""
+        return {"size": self.size, "checksums": dict(self.checksums)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One way to get an asset's bytes. Several sources of one asset are mirrors."""
 
@@ -128,6 +145,10 @@ class Source:
     requester_pays: bool = False
     member: str | None = None
     """The path of a part inside the file at `href`, when the asset is only that part."""
+    named: str | None = None
+    """What the host itself must call the file, where it is known to mix them up."""
+    repacked: Repacked | None = None
+    """The file at `href`, where it is not the asset's own bytes but the same product packed otherwise."""
 
     @property
     def host(self) -> str:
@@ -148,12 +169,17 @@ class Source:
             out["requester_pays"] = True
         if self.member is not None:
             out["member"] = self.member
+        if self.named is not None:
+            out["named"] = self.named
+        if self.repacked is not None:
+            out["repacked"] = self.repacked.to_json()
         return out
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(**data)
+        repacked = data.get("repacked")
+        return cls(**{**data, "repacked": None if repacked is None else Repacked(**repacked)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +345,8 @@ class Receipt:
     digests: Mapping[str, str]
     """Algorithm to hex digest, of the bytes that were written; always with ``sha256``."""
     verified: str
-    """The strongest proof: a checksum's algorithm, ``crc32`` of a zip's member, or ``size+structure``."""
+    """The strongest proof: a checksum's algorithm, ``crc32`` of a zip's member, ``manifest`` of a product
+    that came repacked, or ``size+structure``."""
     source: str
     """The href that the bytes came from, without query string."""
     staged: datetime

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import TypeAlias
 
 from skystage.errors import (
@@ -32,8 +33,6 @@ from skystage.errors import (
     WrongRange,
 )
 
-NOT_READY = 5.0
-"""Seconds until an archive that prepares a file and does not say when is asked again."""
 DAY = 86_400.0
 
 
@@ -115,6 +114,13 @@ class Head:
         if etag.startswith("W/"):
             return ""
         return etag or self.headers.get("last-modified", "")
+
+    @property
+    def filename(self) -> str | None:
+        """What the host calls the file in Content-Disposition, if it does (RFC 6266)."""
+        message = Message()
+        message["Content-Disposition"] = self.headers.get("content-disposition", "")
+        return message.get_filename()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +251,10 @@ def failure(head: Head, name: str) -> TransferError:
     """The typed error that a status without the file's bytes is."""
     status = head.status
     if status == 202:
-        when = retry_after(head)
         return NotReady(
             f"{name}: the archive is still preparing it (202)",
-            retry_after=NOT_READY if when is None else when,
+            hint="run it again later: it has been asked for",
+            retry_after=retry_after(head),
         )
     said = f": {head.excerpt}" if head.excerpt else ""
     if status == 401:

@@ -27,6 +27,7 @@ import urllib3
 from urllib3.util import parse_url
 
 from skystage import __version__, auth, s3, tls
+from skystage.direct import DIRECT, Keys
 from skystage.errors import (
     CredentialsMissing,
     Interrupted,
@@ -235,6 +236,7 @@ class Access:
         """Requests sent so far, log-ins and redirects included."""
         self._secrets = dict(secrets or {})
         self._schemes: dict[str, auth.Scheme] = {}
+        self._keys: dict[str, Keys] = {}
         self.cookies = CookieJar()
         """Of log-in chains; the jar itself sees to it that each goes to its own domain only."""
         self._mutex = threading.Lock()
@@ -258,6 +260,9 @@ class Access:
         if source.auth is None:
             return None
         try:
+            if source.auth in DIRECT:
+                logged_in = Source(href=DIRECT[source.auth].address, auth=DIRECT[source.auth].auth)
+                return self.keys(source.auth).useless() or self.check(logged_in)
             if source.auth == s3.SCHEME:
                 s3.credentials(self.secret(s3.SCHEME))
                 return None
@@ -269,8 +274,15 @@ class Access:
         return None
 
     def secret(self, scheme: str) -> auth.Secret | None:
-        """The credentials that the caller gave for a scheme, if any."""
-        return self._secrets.get(scheme)
+        """The keys to sign requests with: those that the caller gave for a scheme, or an archive's own."""
+        return self.keys(scheme).secret() if scheme in DIRECT else self._secrets.get(scheme)
+
+    def keys(self, name: str) -> Keys:
+        """The temporary keys for an archive's buckets."""
+        with self._mutex:
+            if name not in self._keys:
+                self._keys[name] = Keys(name, lambda url, scheme: self.read(url, auth_scheme=scheme))
+            return self._keys[name]
 
     @contextmanager
     def open(
@@ -403,7 +415,8 @@ class _Slots:
         self._stop = stop or threading.Event()
         self._wait = wait
         self._source = source
-        self._scheme = None if source.auth in (None, s3.SCHEME) else access.scheme(source.auth)
+        self._signs = source.auth if source.auth in (s3.SCHEME, *DIRECT) else None
+        self._scheme = None if source.auth is None or self._signs else access.scheme(source.auth)
         self.account = "anonymous"
         if self._scheme is not None:
             self.account = f"{self._scheme.name}-{self._scheme.secret.account}"
@@ -421,7 +434,8 @@ class _Slots:
 
     def follow(self, headers: Mapping[str, str]) -> Body:
         start = url = s3.https_url(self._source.href)
-        region = s3.DEFAULT_REGION
+        direct = DIRECT.get(self._source.auth or "")
+        region = direct.region if direct else s3.DEFAULT_REGION
         renewed = False
         for _ in range(HOPS):
             pause(self._stop)
@@ -436,7 +450,7 @@ class _Slots:
                 _refuse_terms(url, self._source.href)
                 continue
             bucket_region = said.get("x-amz-bucket-region", region)
-            if status in (301, 400) and self._source.auth == s3.SCHEME and bucket_region != region:
+            if status in (301, 400) and self._signs and bucket_region != region:
                 region = bucket_region
                 continue
             refused = sent.get("Authorization", "")
@@ -448,6 +462,8 @@ class _Slots:
                 renewed, url = True, start
                 continue
             head = _head(response, excerpt="" if status < 400 else _excerpt(response))
+            if status == 403 and direct and self._signs:
+                self._access.keys(self._signs).refuse()
             if status == 429 or (status == 503 and "retry-after" in said):
                 delay = retry_after(head)
                 self._access.limits.back_off(self.account, host, BACK_OFF if delay is None else delay)
@@ -475,8 +491,8 @@ class _Slots:
         if s3.belongs(scheme, host):
             if self._source.requester_pays:
                 sent["x-amz-request-payer"] = "requester"
-            if self._source.auth == s3.SCHEME:
-                return s3.signed(url, sent, self._access.secret(s3.SCHEME), region)
+            if self._signs:
+                return s3.signed(url, sent, self._access.secret(self._signs), region)
         if self._scheme is not None and scheme == "https":
             word = self._scheme.authorization(host)
             if word is not None:

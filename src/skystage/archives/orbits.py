@@ -11,7 +11,6 @@ of several the one created last.
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
 from array import array
 from bisect import bisect_left, bisect_right
@@ -21,7 +20,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlencode
 
-from skystage.archives import Changed, Companions
+from skystage.archives import Changed, Companions, odata
 from skystage.errors import CatalogueUnavailable, QueryError, SkystageError
 from skystage.model import Asset, Granule, Json, Source, Unresolved, iso
 
@@ -36,9 +35,6 @@ LONGEST = timedelta(days=3)
 """No orbit file is valid for longer: precise ones for 26 hours, restituted ones for three."""
 TYPES = ("AUX_POEORB", "AUX_RESORB")
 BUCKET = "s1-orbits"
-CATALOGUE = "https://catalogue.dataspace.copernicus.eu/odata/v1/Products"
-DOWNLOAD = "https://zipper.dataspace.copernicus.eu/odata/v1/Products({id})/$value"
-PAGE = 1000
 WINDOWS = {
     "AUX_POEORB": (timedelta(days=400), timedelta(days=9000)),
     "AUX_RESORB": (timedelta(days=10), timedelta(days=200)),
@@ -58,8 +54,7 @@ class OrbitFile:
     start: datetime
     stop: datetime
     size: int | None
-    md5: str | None
-    blake3: str | None
+    checksums: Mapping[str, str]
     sources: tuple[Source, ...]
 
     def covers(self, start: datetime, stop: datetime) -> bool:
@@ -68,12 +63,11 @@ class OrbitFile:
 
     def asset(self) -> Asset:
         """The file as an asset that all granules share that need it."""
-        checksums = {"md5": self.md5, "blake3": self.blake3}
         return Asset(
             key=KEY,
             path=f"orbits/{self.kind}/{self.name.removesuffix('.EOF')}/{self.name}",
             size=self.size,
-            checksums={name: value for name, value in checksums.items() if value},
+            checksums=self.checksums,
             media_type="application/xml",
             sources=self.sources,
         )
@@ -249,18 +243,18 @@ def _listed(
 
 _HOSTS = {
     "_in_bucket": f"{BUCKET}.s3.amazonaws.com",
-    "_in_catalogue": "catalogue.dataspace.copernicus.eu",
+    "_in_catalogue": odata.HOST,
 }
 
 
 def _merged(first: OrbitFile, second: OrbitFile) -> OrbitFile:
     """One file that both list. Where they disagree about its bytes, only the first is believed."""
-    if (first.md5 and second.md5 and first.md5 != second.md5) or first.size != second.size:
+    both = set(first.checksums) & set(second.checksums)
+    if any(first.checksums[name] != second.checksums[name] for name in both) or first.size != second.size:
         return first
     return replace(
         first,
-        md5=first.md5 or second.md5,
-        blake3=first.blake3 or second.blake3,
+        checksums={**second.checksums, **first.checksums},
         sources=(*first.sources, *second.sources),
     )
 
@@ -299,10 +293,10 @@ def _in_bucket(kind: str, mission: str, windows: list[Interval], access: Access)
             key = entry.findtext(f"{space}Key", "")
             etag = entry.findtext(f"{space}ETag", "").strip('"')
             # The ETag of an object uploaded in parts is no MD5.
-            md5 = etag if len(etag) == 32 else None
+            sums = {"md5": etag} if len(etag) == 32 else {}
             size = entry.findtext(f"{space}Size")
             source = Source(href=f"https://{BUCKET}.s3.amazonaws.com/{quote(key)}")
-            yield from _file(key.rpartition("/")[2], kind, size=size, md5=md5, blake3=None, source=source)
+            yield from _file(key.rpartition("/")[2], kind, size=size, checksums=sums, source=source)
         if listing.findtext(f"{space}IsTruncated") != "true" or not entries:
             return
         marker = entries[-1].findtext(f"{space}Key", "")
@@ -315,40 +309,19 @@ def _in_catalogue(kind: str, mission: str, windows: list[Interval], access: Acce
             f"startswith(Name,'{mission}_OPER_{kind}_')"
             f" and ContentDate/Start lt {iso(last)} and ContentDate/End gt {iso(first)}"
         )
-        skip = 0
-        while True:
-            page = {"$filter": asked, "$orderby": "ContentDate/Start asc", "$top": PAGE, "$skip": skip}
-            try:
-                records = json.loads(access.read(f"{CATALOGUE}?{urlencode(page)}"))["value"]
-                found = [file for record in records for file in _from_record(record, kind)]
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise CatalogueUnavailable("Copernicus Data Space: the answer is not OData") from error
-            yield from found
-            skip += PAGE
-            if len(records) < PAGE:
-                break
-
-
-def _from_record(record: Json, kind: str) -> Iterator[OrbitFile]:
-    sums = {item.get("Algorithm"): item.get("Value") for item in record.get("Checksum") or ()}
-    return _file(
-        record["Name"],
-        kind,
-        size=record.get("ContentLength") or None,
-        md5=sums.get("MD5"),
-        blake3=sums.get("BLAKE3"),
-        source=Source(href=DOWNLOAD.format(id=record["Id"]), auth="cdse"),
-    )
+        for record in odata.records(asked, access):
+            sums, size = odata.checksums(record), odata.size(record)
+            yield from _file(record["Name"], kind, size=size, checksums=sums, source=odata.source(record))
 
 
 def _file(
-    name: str, kind: str, *, size: str | int | None, md5: str | None, blake3: str | None, source: Source
+    name: str, kind: str, *, size: str | int | None, checksums: Mapping[str, str], source: Source
 ) -> Iterator[OrbitFile]:
     parsed = _parse(name)
     if parsed is not None and name.endswith(".EOF"):
         mission, created, start, stop = parsed
         number = None if size is None else int(size)
-        yield OrbitFile(name, mission, kind, created, start, stop, number, md5, blake3, (source,))
+        yield OrbitFile(name, mission, kind, created, start, stop, number, checksums, (source,))
 
 
 def _windows(intervals: list[Interval], kind: str) -> list[Interval]:

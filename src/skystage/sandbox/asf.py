@@ -24,10 +24,11 @@ DISTRIBUTION = "sentinel1.asf.alaska.edu"
 CDN = "dy4owt9f80bz7.cloudfront.net"
 BURSTS = "sentinel1-burst.asf.alaska.edu"
 COOKIE = "asf-urs"
+BUCKET_KEY = "ASIASANDBOX"
 
 _COOKIE_LIFETIME = 86400.0
 _URL_LIFETIME = 3600
-_BUCKETS = {
+BUCKETS = {
     "SLC": "asf-ngap2w-p-s1-slc-7b420b89",
     "GRD_HD": "asf-ngap2w-p-s1-grd-7d1b4348",
     "METADATA_SLC": "asf-ngap2w-p-s1-xml-8cf7476b",
@@ -76,7 +77,7 @@ class _Downloads:
         if token.user == NEWCOMER:
             return _terms()
         if request.path == "/s3credentials":
-            return _bucket_credentials()
+            return self._bucket_credentials(token.user)
         content = self._files.get(request.path) if request.host == DISTRIBUTION else None
         if content is None:
             return text_reply(404, "<html><body><h1>File not found</h1></body></html>")
@@ -101,7 +102,7 @@ class _Downloads:
             self._extracted.add(request.path)
         if not ready:
             return json_reply(202, {"status": "extracting"})
-        disposition = f'attachment; filename="{_burst_name(request.path)}"'
+        disposition = f'attachment; filename="{content.name}"'
         return serve(request, content, [("Content-Disposition", disposition)])
 
     def deliver(self, request: Request) -> Reply:
@@ -158,8 +159,14 @@ class _Downloads:
             f"&redirect_uri=https://{request.host}/login&state={quote(request.target, safe='')}&app_type=401",
         )
 
+    def _bucket_credentials(self, user: str) -> Reply:
+        expires = datetime.now(UTC) + timedelta(hours=1)
+        token = self._accounts.issue(EARTHDATA, "bucket", user, 3600)
+        keys = {"accessKeyId": BUCKET_KEY, "secretAccessKey": bucket_secret(token), "sessionToken": token}
+        return json_reply(200, {**keys, "expiration": f"{expires:%Y-%m-%d %H:%M:%S}+00:00"})
+
     def _sign(self, path: str, user: str) -> str:
-        bucket = _BUCKETS.get(path.split("/")[1], _OTHER_BUCKET)
+        bucket = BUCKETS.get(path.split("/")[1], _OTHER_BUCKET)
         name = path.rpartition("/")[2]
         origin = hashlib.sha256(bucket.encode()).hexdigest()[:16]
         place = f"/s3-{origin}/{bucket}.s3.us-west-2.amazonaws.com/{name}"
@@ -192,21 +199,9 @@ def _terms() -> Reply:
     )
 
 
-def _bucket_credentials() -> Reply:
-    expires = datetime.now(UTC) + timedelta(hours=1)
-    return json_reply(
-        200,
-        {
-            "accessKeyId": "ASIASANDBOX",
-            "secretAccessKey": secrets.token_urlsafe(30),
-            "sessionToken": secrets.token_urlsafe(60),
-            "expiration": f"{expires:%Y-%m-%d %H:%M:%S}+00:00",
-        },
-    )
-
-
-def _burst_name(path: str) -> str:
-    return path.strip("/").replace("/", "_")
+def bucket_secret(token: str) -> str:
+    """The secret that belongs to a session token."""
+    return hashlib.sha256(f"secret of {token}".encode()).hexdigest()[:40]
 
 
 def _xml_error(status: int, code: str, message: str) -> Reply:

@@ -164,7 +164,10 @@ class Catalogue:
             shelf = self._shelf(parts.hostname or "")
             if shelf is None:
                 continue
-            content = shelf.get(parts.path) or payload(parts.path.rpartition("/")[2], self.payload_size)
+            name = parts.path.rpartition("/")[2]
+            if shelf is self.bursts:  # which the extractor names after the burst
+                name = f"{record['umm']['GranuleUR']}.{name.rpartition('.')[2]}"
+            content = shelf.get(parts.path) or payload(name, self.payload_size)
             if content is not None:
                 shelf[parts.path] = content
                 main = main or content

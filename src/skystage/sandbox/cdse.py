@@ -1,6 +1,7 @@
 """The Copernicus Data Space Ecosystem: log-in, OData catalogue, downloads.
 
-It serves the orbit files of the catalogue as the auxiliary products that they are there.
+It serves the catalogue's orbit files as the auxiliary products that they are there, and its Sentinel-1
+products packed as they are there: in other zips than ASF's.
 Downloads want a token and allow four at once for each account.
 """
 
@@ -13,10 +14,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from skystage.sandbox.accounts import CDSE
-from skystage.sandbox.catalogue import OrbitFile, parse_time
+from skystage.sandbox.accounts import CDSE, Accounts
+from skystage.sandbox.catalogue import parse_time
+from skystage.sandbox.files import Content
 from skystage.sandbox.messages import Reply, Request, Service, json_reply, redirect
 from skystage.sandbox.odata import BadFilter, parse
+from skystage.sandbox.products import Product, products
 from skystage.sandbox.ranges import serve
 from skystage.sandbox.world import World
 
@@ -39,7 +42,8 @@ _EXPANSIONS = ("Attributes", "Assets", "Locations")
 
 def hosts(world: World) -> dict[str, Service]:
     """CDSE's hosts."""
-    catalogue, downloads = _Catalogue(world), _Downloads(world)
+    held = {product.id: product for product in products(world.catalogue)}
+    catalogue, downloads = _Catalogue(held), _Downloads(held, world.accounts)
     return {
         IDENTITY: lambda request: _identity(world, request),
         CATALOGUE: catalogue.answer,
@@ -93,8 +97,8 @@ def _identity(world: World, request: Request) -> Reply:
 class _Catalogue:
     """The products and their searches."""
 
-    def __init__(self, world: World) -> None:
-        self._products = {orbit.id: (orbit, _fields(orbit)) for orbit in world.catalogue.orbits.values()}
+    def __init__(self, held: Mapping[str, Product]) -> None:
+        self._products = {one.id: (one, _Fields(one)) for one in held.values()}
 
     def answer(self, request: Request) -> Reply:
         """Answer for the catalogue's host."""
@@ -127,7 +131,7 @@ class _Catalogue:
         if any(value not in _EXPANSIONS for value in expansions):
             raise BadFilter(f"$expand is one of {', '.join(_EXPANSIONS)}")
         test = parse(asked["$filter"], _PATHS) if asked.get("$filter") else lambda _: True
-        found = [(orbit, fields) for orbit, fields in self._products.values() if test(fields)]
+        found = [(product, fields) for product, fields in self._products.values() if test(fields)]
         # Without an order the real catalogue gives none; by id looks random and is the same each time.
         found.sort(key=lambda item: item[0].id)
         if "$orderby" in asked:
@@ -140,7 +144,7 @@ class _Catalogue:
         answer: dict[str, Any] = {"@odata.context": f"$metadata#Products{suffix}"}
         if asked.get("$count", "").lower() == "true":
             answer["@odata.count"] = len(found)
-        answer["value"] = [_select(_record(orbit, expansions), asked.get("$select")) for orbit, _ in page]
+        answer["value"] = [_select(_record(product, expansions), asked.get("$select")) for product, _ in page]
         if len(page) == top:
             # As recorded: a full page has a next one, even when that is empty.
             following = [pair for pair in parameters if pair[0] != "$skip"] + [("$skip", str(skip + top))]
@@ -151,9 +155,9 @@ class _Catalogue:
 class _Downloads:
     """The download hosts; both share the account's four connections."""
 
-    def __init__(self, world: World) -> None:
-        self._accounts = world.accounts
-        self._orbits = {orbit.id: orbit for orbit in world.catalogue.orbits.values()}
+    def __init__(self, held: Mapping[str, Product], accounts: Accounts) -> None:
+        self._products = held
+        self._accounts = accounts
         self._active: dict[str, list[Request]] = {}
         self._lock = threading.Lock()
 
@@ -169,21 +173,21 @@ class _Downloads:
             return json_reply(401, {"code": "DAT-ZIP-109", "message": "Token expired"})
         if not _is_uuid(match[1]):
             return json_reply(422, {"code": "DAT-ZIP-111", "message": f"Invalid product id {match[1]}"})
-        orbit = self._orbits.get(match[1])
-        if orbit is None:
+        product = self._products.get(match[1])
+        if product is None:
             return json_reply(404, {"detail": "Product not found in catalogue"})
         if not self._enter(token.user, request):
             message = f"Max session number {MOST_AT_ONCE} exceeded."
             return json_reply(429, {"code": "DAT-ZIP-100", "message": message})
         try:
-            reply = serve(request, orbit.content)
+            reply = serve(request, product.content)
         except BaseException:
             self._leave(token.user, request)
             raise
         if reply.status in (200, 206):
             # As recorded: it says zip, and is the file itself.
             reply.replace_header("Content-Type", "application/zip")
-            reply.headers.append(("Content-Disposition", f"attachment; filename={orbit.name.name}"))
+            reply.headers.append(("Content-Disposition", f"attachment; filename={product.content.name}"))
         reply.finished = lambda: self._leave(token.user, request)
         return reply
 
@@ -219,33 +223,16 @@ def _is_uuid(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
 
 
-def _stamps(orbit: OrbitFile) -> dict[str, str]:
-    name = orbit.name
-    made = f"{name.created:%Y-%m-%dT%H:%M:%S}.000000Z"
-    own = {
-        "OriginDate": made,
-        "PublicationDate": made,
-        "ModificationDate": made,
-        "ContentDate/Start": f"{name.start:%Y-%m-%dT%H:%M:%S}.000000Z",
-        "ContentDate/End": f"{name.stop:%Y-%m-%dT%H:%M:%S}.000000Z",
-    }
-    if orbit.product is not None:
-        own |= {key: orbit.product[key] for key in ("OriginDate", "PublicationDate", "ModificationDate")}
-        own |= {f"ContentDate/{end}": orbit.product["ContentDate"][end] for end in ("Start", "End")}
-    return own
-
-
-def _attributes(orbit: OrbitFile) -> list[dict[str, str]]:
-    stamps = _stamps(orbit)
+def _attributes(product: Product) -> list[dict[str, str]]:
     values = [
         ("String", "origin", "ESA"),
-        ("DateTimeOffset", "processingDate", stamps["OriginDate"]),
+        ("DateTimeOffset", "processingDate", product.stamps["OriginDate"]),
         ("String", "platformShortName", "SENTINEL-1"),
-        ("String", "instrumentShortName", "AUX"),
-        ("String", "platformSerialIdentifier", orbit.name.mission[2]),
-        ("String", "productType", orbit.name.kind),
-        ("DateTimeOffset", "beginningDateTime", stamps["ContentDate/Start"]),
-        ("DateTimeOffset", "endingDateTime", stamps["ContentDate/End"]),
+        ("String", "instrumentShortName", product.instrument),
+        ("String", "platformSerialIdentifier", product.name[2]),
+        ("String", "productType", product.kind),
+        ("DateTimeOffset", "beginningDateTime", product.stamps["ContentDate/Start"]),
+        ("DateTimeOffset", "endingDateTime", product.stamps["ContentDate/End"]),
     ]
     return [
         {"@odata.type": f"#OData.CSC.{kind}Attribute", "Name": name, "Value": value, "ValueType": kind}
@@ -253,75 +240,63 @@ def _attributes(orbit: OrbitFile) -> list[dict[str, str]]:
     ]
 
 
-def _fields(orbit: OrbitFile) -> dict[str, Any]:
-    """What filters test; sizes are asked of the content only if a filter names them."""
-    stamps = _stamps(orbit)
-    return _Fields(
-        orbit,
-        {
-            **{path: parse_time(text) for path, text in stamps.items()},
-            "Id": orbit.id,
-            "Name": orbit.name.name,
-            "Collection/Name": "SENTINEL-1",
-            "Online": True,
-            "ContentType": "application/octet-stream",
-            "S3Path": _s3_path(orbit),
-        },
-    )
-
-
 class _Fields(dict[str, Any]):
-    """Fields of which the costly ones are made when asked for."""
+    """What filters test; those that are costly are made when a filter names them."""
 
-    def __init__(self, orbit: OrbitFile, values: Mapping[str, Any]) -> None:
-        super().__init__(values)
-        self._orbit = orbit
+    def __init__(self, product: Product) -> None:
+        super().__init__(
+            {
+                **{path: parse_time(text) for path, text in product.stamps.items()},
+                "Id": product.id,
+                "Name": product.name,
+                "Collection/Name": "SENTINEL-1",
+                "Online": True,
+                "ContentType": "application/octet-stream",
+                "S3Path": product.s3_path,
+            }
+        )
+        self._product = product
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a path."""
         if key == "ContentLength":
-            return self._orbit.content.size
+            return self._product.content.size
         if key == "Attributes":
-            return _attributes(self._orbit)
+            return _attributes(self._product)
         return super().get(key, default)
 
 
-def _s3_path(orbit: OrbitFile) -> str:
-    name = orbit.name
-    return f"/eodata/Sentinel-1/AUX/{name.kind}/{name.start:%Y/%m/%d}/{name.name}"
-
-
-def _record(orbit: OrbitFile, expansions: tuple[str, ...]) -> dict[str, Any]:
-    stamps = _stamps(orbit)
+def _record(product: Product, expansions: tuple[str, ...]) -> dict[str, Any]:
+    stamps = product.stamps
     record = {
         "@odata.mediaContentType": "application/octet-stream",
-        "Id": orbit.id,
-        "Name": orbit.name.name,
+        "Id": product.id,
+        "Name": product.name,
         "ContentType": "application/octet-stream",
         "OriginDate": stamps["OriginDate"],
         "PublicationDate": stamps["PublicationDate"],
         "ModificationDate": stamps["ModificationDate"],
         "Online": True,
         "EvictionDate": "9999-12-31T23:59:59.999999Z",
-        "S3Path": _s3_path(orbit),
+        "S3Path": product.s3_path,
         "ContentDate": {"Start": stamps["ContentDate/Start"], "End": stamps["ContentDate/End"]},
         "Footprint": None,
         "GeoFootprint": None,
-        **(orbit.product or {}),
-        "ContentLength": orbit.content.size,
-        "Checksum": _checksums(orbit, stamps["ModificationDate"]),
+        **product.recorded,
+        "ContentLength": product.content.size,
+        "Checksum": _checksums(product.content, stamps["ModificationDate"]),
     }
     for name in expansions:
-        record[name] = _attributes(orbit) if name == "Attributes" else []
+        record[name] = _attributes(product) if name == "Attributes" else []
     return record
 
 
-def _checksums(orbit: OrbitFile, date: str) -> list[dict[str, str]]:
-    sums = [{"Value": orbit.content.md5, "Algorithm": "MD5", "ChecksumDate": date}]
+def _checksums(content: Content, date: str) -> list[dict[str, str]]:
+    sums = [{"Value": content.md5, "Algorithm": "MD5", "ChecksumDate": date}]
     try:
         from blake3 import blake3
     except ImportError:
         # Only MD5 then; a wrong BLAKE3 would be worse than none.
         return sums
-    digest = blake3(orbit.content.read(0, orbit.content.size)).hexdigest()
+    digest = blake3(content.read(0, content.size)).hexdigest()
     return [*sums, {"Value": digest, "Algorithm": "BLAKE3", "ChecksumDate": date}]

@@ -7,13 +7,18 @@ thousands loads at once and nothing is built before somebody asks for it.
 
 from __future__ import annotations
 
+import binascii
 import hashlib
+import io
+import itertools
 import re
 import struct
+import zipfile
 import zlib
 from datetime import UTC, datetime
+from functools import cache
 
-from skystage.sandbox.files import Content, Noise, Segment, Segments
+from skystage.sandbox.files import Content, Made, Noise, Segment, Segments
 
 PAYLOAD_SIZE = 48_000
 """Bytes of a product zip, give or take 4 kB by its name."""
@@ -51,10 +56,28 @@ def product_size(name: str, size: int = PAYLOAD_SIZE) -> int:
 def product_zip(name: str, size: int = PAYLOAD_SIZE) -> Content:
     """A product in SAFE form, zipped without compression."""
     total = product_size(name, size)
-    return Segments(name, "application/zip", _MODIFIED, total, lambda: _build_zip(name, total))
+    return Segments(name, "application/zip", _MODIFIED, total, lambda: _zip(_members(name, total)))
 
 
-def _build_zip(name: str, total: int) -> list[Segment]:
+def repacked_zip(name: str, size: int = PAYLOAD_SIZE) -> Content:
+    """The same product as another archive zips it: the same files in another order, some compressed."""
+    total = product_size(name, size)
+
+    def make() -> bytes:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as file:
+            for member, segments in reversed(_members(name, total)):
+                entry = zipfile.ZipInfo(member, (2021, 3, 2, 12, 0, 0))
+                if not member.endswith(".tiff"):
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                file.writestr(entry, b"".join(piece for one in segments for piece in _pieces(one)))
+        return out.getvalue()
+
+    return Made(name, "application/zip", _MODIFIED, make)
+
+
+def _members(name: str, total: int) -> list[tuple[str, list[Segment]]]:
+    """The files of a product whose zip without compression has `total` bytes."""
     scene = name.removesuffix(".zip")
     root = f"{scene}.SAFE"
     part = _part_name(scene)
@@ -64,7 +87,41 @@ def _build_zip(name: str, total: int) -> list[Segment]:
     annotation = _pad(_annotation(scene), _ANNOTATION_SIZE)
     listed: list[tuple[str, list[Segment]]] = [(names[1], [annotation]), (names[2], image)]
     manifest = _pad(_manifest(scene, root, listed), _MANIFEST_SIZE)
-    return _zip([(names[0], [manifest]), *listed])
+    match = _SCENE.fullmatch(scene)
+    if match is not None:
+        manifest = _named_after(manifest, int(match[10], 16))
+    return [(names[0], [manifest]), *listed]
+
+
+def _named_after(manifest: bytes, crc: int) -> bytes:
+    """The manifest with a comment at its end that gives it the CRC in the product's name."""
+    begin = manifest[:-12] + b"<!--"
+    state = binascii.crc_hqx(begin, 0xFFFF)
+    # Two bytes more, and the CRC can be any: which two, the table says. They must be letters too.
+    before = _undo(_undo(crc, b">\n"), b"--")
+    for first in itertools.product(_LETTERS, repeat=2):
+        there = binascii.crc_hqx(bytes(first), state)
+        last = (_two_bytes()[before] ^ there).to_bytes(2)
+        if set(last) <= set(_LETTERS):
+            return begin + bytes(first) + last + b"-->\n"
+    raise AssertionError(crc)
+
+
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def _undo(crc: int, last: bytes) -> int:
+    """The CRC before the two `last` bytes."""
+    return _two_bytes()[crc] ^ int.from_bytes(last)
+
+
+@cache
+def _two_bytes() -> list[int]:
+    """By CRC the two bytes, as a number, that give it from 0."""
+    table = [0] * 65536
+    for number in range(65536):
+        table[binascii.crc_hqx(number.to_bytes(2), 0)] = number
+    return table
 
 
 def _part_name(scene: str) -> str:

@@ -1,7 +1,8 @@
-"""Public buckets: ASF's mirror of the Sentinel-1 orbit files, by every name that S3 gives it.
+"""Buckets: ASF's public mirror of the Sentinel-1 orbit files, and its own for those who compute beside it.
 
-Listings in both versions (``ListObjects``, ``ListObjectsV2``), 1000 keys a page; GET and HEAD
-of objects with ranges. Nothing is signed and nothing can be written.
+The mirror is there by every name that S3 gives it, with listings in both versions (``ListObjects``,
+``ListObjectsV2``), 1000 keys a page; GET and HEAD of objects with ranges. ASF's own buckets want requests
+signed with the keys that its log-in gives. Nothing can be written.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from bisect import bisect_right
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
+from skystage.sandbox.accounts import EARTHDATA
+from skystage.sandbox.asf import BUCKET_KEY, BUCKETS, bucket_secret
 from skystage.sandbox.catalogue import Catalogue, OrbitFile
 from skystage.sandbox.messages import Reply, Request, Service, text_reply
 from skystage.sandbox.ranges import serve
@@ -28,7 +31,9 @@ def hosts(world: World) -> dict[str, Service]:
     """The bucket's own hosts, and those with the bucket in the path."""
     bucket = _Bucket(world.catalogue)
     direct, by_path = bucket.answer, bucket.answer_by_path
+    own = _OwnBuckets(world)
     return {
+        **{f"{name}.s3.{REGION}.amazonaws.com": own.answer for name in BUCKETS.values()},
         f"{ORBITS}.s3.amazonaws.com": direct,
         f"{ORBITS}.s3.{REGION}.amazonaws.com": direct,
         "s3.amazonaws.com": by_path,
@@ -122,6 +127,45 @@ class _Bucket:
                 keys.append(key)
             last = group or key
         return keys, groups, last, False
+
+
+class _OwnBuckets:
+    """ASF's own buckets."""
+
+    def __init__(self, world: World) -> None:
+        self._accounts = world.accounts
+        self._by_name = {path.rpartition("/")[2]: one for path, one in world.catalogue.files.items()}
+
+    def answer(self, request: Request) -> Reply:
+        """Answer where the host is the bucket."""
+        token = request.headers.get("x-amz-security-token", "")
+        if self._accounts.alive(EARTHDATA, "bucket", token) is None:
+            return _error(403, "AccessDenied", "Access Denied", request.path)
+        if not _signed(request, token):
+            return _error(403, "SignatureDoesNotMatch", "The request signature does not match", request.path)
+        content = self._by_name.get(request.path.rpartition("/")[2])
+        if content is None:
+            return _error(404, "NoSuchKey", "The specified key does not exist.", request.path)
+        return serve(request, content, _HEADERS)
+
+
+def _signed(request: Request, token: str) -> bool:
+    """Whether a request has the signature that botocore would give it."""
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    names = [name for name in request.headers if name.startswith("x-amz-") or name == "range"]
+    again = AWSRequest(
+        method=request.method,
+        url=f"https://{request.host}{request.target}",
+        headers={name: request.headers[name] for name in names},
+    )
+    again.context["timestamp"] = request.headers.get("x-amz-date", "")
+    signer = S3SigV4Auth(Credentials(BUCKET_KEY, bucket_secret(token), token), "s3", REGION)
+    asked = signer.string_to_sign(again, signer.canonical_request(again))
+    wanted = f"Signature={signer.signature(asked, again)}"
+    return request.headers.get("authorization", "").endswith(wanted)
 
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
