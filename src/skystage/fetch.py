@@ -51,7 +51,7 @@ from skystage.resume import (
     usable,
 )
 from skystage.retry import Budget, pause
-from skystage.safe import prove_zip
+from skystage.safefile import prove_zip
 from skystage.staged import MANIFEST
 from skystage.store import Store
 from skystage.transport import Access, Body, Busy

@@ -121,7 +121,7 @@ class Repacked:
     """The file at a source that holds the same product in other bytes, such as a SAFE that others zipped.
 
     Its own size and checksums prove the transfer; that it is the same product is proved by what is inside
-    (`skystage.safe`).
+    (`skystage.safefile`).
     """
 
     size: int | None = None

@@ -2,7 +2,7 @@
 
 The two archives zip the same product differently: their files have other sizes and checksums. Each file
 is proved by what its own archive says of it, and that it is the same product by what is inside
-(`skystage.safe`).
+(`skystage.safefile`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from skystage import safe
+from skystage import safefile
 from skystage.archives import Changed, Companions, odata
 from skystage.errors import QueryError, SkystageError
 from skystage.model import Asset, Granule, Json, Repacked, Source
@@ -71,8 +71,8 @@ def _first(options: Json) -> bool:
 def _mirrored(granule: Granule) -> Asset | None:
     """The asset that is a zip of a whole product, if its name proves what is in it."""
     asset = granule.asset(KEY)
-    proved = asset is not None and asset.name.endswith(".zip") and safe.names_its_manifest(granule.id)
-    return asset if proved and safe.stem(asset.name) == granule.id else None  # type: ignore[union-attr]
+    proved = asset is not None and asset.name.endswith(".zip") and safefile.names_its_manifest(granule.id)
+    return asset if proved and safefile.stem(asset.name) == granule.id else None  # type: ignore[union-attr]
 
 
 def _groups(names: Iterable[str]) -> Iterator[list[str]]:
@@ -86,7 +86,7 @@ def _copies(names: list[str], access: Access) -> Iterator[tuple[str, _Copy]]:
     for record in odata.records(asked, access):
         if record.get("Online", True):
             copy = _Copy(odata.source(record), odata.size(record), odata.checksums(record))
-            yield safe.stem(record["Name"]), copy
+            yield safefile.stem(record["Name"]), copy
 
 
 def _with(asset: Asset, copy: _Copy, *, first: bool) -> Asset:

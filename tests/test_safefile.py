@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from skystage import safe
+from skystage import safefile
 from skystage.errors import StructureError
 from skystage.sandbox.payloads import product_zip, repacked_zip
 
@@ -35,7 +35,7 @@ def prove(tmp_path):
     def proved(content: bytes, name: str = NAME) -> None:
         path = tmp_path / "file.zip"
         path.write_bytes(content)
-        safe.prove_zip(path, name)
+        safefile.prove_zip(path, name)
 
     return proved
 
@@ -53,15 +53,15 @@ def test_real_manifests_have_the_crc_of_their_products_name(recordings):
 
     folder = recordings / "earth" / "safe"
     manifest = gzip.decompress((folder / "s1_manifest" / "burst2safe_manifest_7C85.safe.gz").read_bytes())
-    assert safe.manifest_crc(manifest) == "7C85"
+    assert safefile.manifest_crc(manifest) == "7C85"
     (path,) = folder.glob("s1_slc_zip/*.zip")
     with zipfile.ZipFile(path) as file:
         manifest = file.read(f"{path.stem}.SAFE/manifest.safe")
-    assert path.stem.endswith(safe.manifest_crc(manifest))
-    assert len(safe.listed(manifest)) > 20
+    assert path.stem.endswith(safefile.manifest_crc(manifest))
+    assert len(safefile.listed(manifest)) > 20
     # Its measurements were replaced by dummies: the manifest is right, and the product is not whole.
     with pytest.raises(StructureError):
-        safe.prove_zip(path, path.stem)
+        safefile.prove_zip(path, path.stem)
 
 
 def test_a_manifest_that_is_not_the_names_is_refused(prove):
@@ -104,8 +104,8 @@ def test_a_damaged_zip_is_refused(prove):
 
 
 def test_a_name_that_proves_nothing_is_refused(prove):
-    assert not safe.names_its_manifest("S2A_MSIL2A_20200101T000000_N0500_R001_T31UFS_20200101T000000")
-    assert safe.names_its_manifest(f"{NAME}.SAFE.zip")
+    assert not safefile.names_its_manifest("S2A_MSIL2A_20200101T000000_N0500_R001_T31UFS_20200101T000000")
+    assert safefile.names_its_manifest(f"{NAME}.SAFE.zip")
     with pytest.raises(StructureError, match="does not prove"):
         prove(packed(product_zip(f"{NAME}.zip")), "product.zip")
 
@@ -116,4 +116,4 @@ def test_a_name_that_proves_nothing_is_refused(prove):
 )
 def test_what_is_no_manifest_is_refused(manifest):
     with pytest.raises(ValueError, match="manifest"):
-        safe.listed(manifest)
+        safefile.listed(manifest)
