@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from skystage import archives, errors, planning, query
-from skystage.archives import asf
+from skystage.archives import asf, asf_criteria, asf_records
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, QueryError, SearchError
 from skystage.model import Query
 
@@ -33,7 +33,7 @@ def test_every_search_keyword_of_asf_search_can_be_asked():
     from asf_search.ASFSearchOptions.validator_map import validator_map
 
     common = {"start", "end", "intersectsWith"}  # the query's own start, end and area
-    ours = {asf.keyword(name) for name in asf.Criteria.model_fields}
+    ours = {asf_criteria.keyword(name) for name in asf_criteria.Criteria.model_fields} - {"reference"}
     assert ours | common | {"session", "host"} == set(validator_map)
 
 
@@ -93,6 +93,7 @@ EVERY_CRITERION = {
     "provider": "ASF",
     "collection_alias": True,
     "max_results": 10,
+    "reference": "S1A_IW_SLC__1SDV_20200102T133428_20200102T133455_030622_03BCF0_8F4F",
 }
 
 
@@ -108,12 +109,12 @@ def test_every_criterion_reaches_the_request_that_asf_search_makes(name):
     options = asf_search.ASFSearchOptions(**asf._options(asked, None))
     with_it = [translate_opts(one) for one in build_subqueries(options)]
     without = [translate_opts(one) for one in build_subqueries(asf_search.ASFSearchOptions())]
-    silent = {"max_results", "provider", "collection_alias", "data_maturity"}
+    silent = {"max_results", "provider", "collection_alias", "data_maturity", "reference"}
     assert name in silent or with_it != without
 
 
 def test_all_criteria_are_listed_above():
-    assert set(EVERY_CRITERION) == set(asf.Criteria.model_fields)
+    assert set(EVERY_CRITERION) == set(asf_criteria.Criteria.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,9 @@ def recorded_families(recordings) -> dict[str, list]:
             items = json.loads(content["response"]["body"]).get("items")
         if items and items[0]["meta"].get("concept-type", "granule") == "granule":
             session = asf_search.ASFSession()
-            families[path.name] = [asf.granule(as_ASFProduct(item, session=session)) for item in items]
+            families[path.name] = [
+                asf_records.granule(as_ASFProduct(item, session=session)) for item in items
+            ]
     return families
 
 
@@ -334,11 +337,18 @@ def test_every_recorded_family_becomes_granules_whose_properties_are_known(recor
             assert granule.start <= granule.stop
 
 
+SLC_FILTERS = {
+    *("absolute_orbit", "asf_frame", "beam_mode", "beam_swath", "collection", "doppler", "flight_direction"),
+    *("frame", "group_id", "instrument", "look_direction", "orbit_direction", "platform", "polarization"),
+    *("processing_level", "product_type", "relative_orbit"),
+}
+
+
 @pytest.mark.parametrize(
     ("family", "criteria"),
     [
-        ("s1_slc", set(asf.Asf.properties) - {"burst", "off_nadir_angle"}),
-        ("s1b_grd", set(asf.Asf.properties) - {"burst", "off_nadir_angle"}),
+        ("s1_slc", SLC_FILTERS),
+        ("s1b_grd", SLC_FILTERS),
         (
             "s1_burst",
             {
@@ -392,7 +402,7 @@ def test_sizes_are_numbers_for_every_family(recordings):
 
 def test_names_given_by_a_server_never_leave_their_folder():
     for name in ("../../etc/passwd", "/abs", "..", ".hidden", "a b\n", ""):
-        safe = asf._safe(name)
+        safe = asf_records._safe(name)
         assert "/" not in safe
         assert not safe.startswith(".")
         assert safe

@@ -12,6 +12,7 @@ import difflib
 import json
 import re
 from collections.abc import Hashable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -235,7 +236,7 @@ def _companions(archive: Archive, given: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def _known(field: str, key: str, allowed: Iterable[str]) -> None:
-    if key not in allowed:
+    if not any(fnmatchcase(key, one) for one in allowed):
         near = difflib.get_close_matches(key, list(allowed), 1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise QueryError(f"{field}: got {key!r}", hint=f"allowed: {', '.join(allowed) or 'none'}{meant}")
