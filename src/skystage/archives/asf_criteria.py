@@ -105,6 +105,12 @@ def _date(value: object) -> object:
     return iso(moment(value, name="processing_date"))
 
 
+def _one_name(name: str) -> str:
+    if set("*?") & set(name):
+        raise ValueError("one name, without wildcards")
+    return name
+
+
 Polarization = Annotated[str, BeforeValidator(_polarization)]
 Dataset = Annotated[str, _one_of("dataset")]
 Level = Annotated[str, _one_of("processing_level")]
@@ -185,7 +191,7 @@ class Criteria(BaseModel):
     production_configuration: Many[Annotated[str, BeforeValidator(_upper)]] | None = None
     provider: Annotated[str, Field(min_length=1)] | None = None
     collection_alias: bool | None = None
-    reference: Annotated[str, Field(min_length=1)] | None = None
+    reference: Annotated[str, Field(min_length=1), AfterValidator(_one_name)] | None = None
     """A scene or product: what can be stacked with it, with baselines."""
 
     @model_validator(mode="after")
