@@ -527,7 +527,7 @@ def six(slcs) -> list[Asset]:
 
 
 def with_mirror(asset: Asset) -> Asset:
-    (source,) = asset.sources
+    source = asset.sources[0]
     return replace(
         asset, sources=(source, replace(source, href=source.href.replace("datapool", "sentinel1")))
     )

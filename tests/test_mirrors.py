@@ -9,7 +9,7 @@ import pytest
 from skystage import errors, export, query
 from skystage.errors import QueryError
 from skystage.fetch import fetch_asset
-from skystage.model import Asset, Source
+from skystage.model import Asset
 from skystage.planning import build
 from skystage.store import Store
 from skystage.transport import Access
@@ -17,6 +17,7 @@ from skystage.transport import Access
 ZIPPER = "zipper.dataspace.copernicus.eu"
 CATALOGUE = "catalogue.dataspace.copernicus.eu"
 DATAPOOL = "datapool.asf.alaska.edu"
+EXTRACTOR = "sentinel1-burst.asf.alaska.edu"
 BUCKET = "asf-ngap2w-p-s1-slc-7b420b89.s3.us-west-2.amazonaws.com"
 ASK = {
     "archive": "asf",
@@ -156,9 +157,11 @@ def test_lists_for_other_tools_never_mix_the_bytes_of_two_zips(both):
 
 @pytest.fixture
 def direct(both) -> Asset:
-    plain = by(both, "earthdata")
-    bucket = Source(href=f"https://{BUCKET}/{both.name}", auth="asf-s3")
-    return replace(plain, sources=(*plain.sources, bucket))
+    return by(both, "earthdata", "asf-s3")
+
+
+def test_a_plan_names_the_bucket_beside_the_usual_address(direct):
+    assert [one.href for one in direct.sources][1:] == [f"https://{BUCKET}/{direct.name}"]
 
 
 def test_beside_the_bucket_bytes_come_from_it(box, direct, store, access, monkeypatch):
@@ -181,9 +184,7 @@ def test_keys_are_asked_for_once_and_anew_before_they_die(box, slcs, store, acce
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
     monkeypatch.delenv("AWS_REGION", raising=False)
     assets = [granule.asset("data") for granule in slcs[:4]]
-    bucket = [
-        replace(one, sources=(Source(href=f"https://{BUCKET}/{one.name}", auth="asf-s3"),)) for one in assets
-    ]
+    bucket = [by(one, "asf-s3") for one in assets]
 
     def asked() -> int:
         return sum(
@@ -204,9 +205,7 @@ def test_a_bucket_that_refuses_is_not_asked_again(box, slcs, store, access, monk
     box.set_faults([{"match": {"host": BUCKET}, "status": 403}])
     for granule in slcs[:3]:
         asset = granule.asset("data")
-        bucket = Source(href=f"https://{BUCKET}/{asset.name}", auth="asf-s3")
-        plain = tuple(one for one in asset.sources if one.auth == "earthdata")
-        assert fetch_asset(replace(asset, sources=(*plain, bucket)), store, access).verified == "md5"
+        assert fetch_asset(asset, store, access).verified == "md5"
     assert sum(request["host"] == BUCKET for request in box.requests()) == 1
 
 
@@ -226,3 +225,29 @@ def test_the_keys_go_to_the_bucket_and_nowhere_else(box, direct, store, monkeypa
         carried = secret.token in str(request)
         assert not carried or request["host"] == BUCKET
     access.close()
+
+
+# --------------------------------------------------------------------------------------------------
+# Bursts
+
+
+@pytest.fixture
+def burst(box, access, tmp_path) -> Asset:
+    asked = query.parse({"archive": "asf", "preset": "S1_BURST"})
+    return next(build(asked, tmp_path / "bursts.ndjson", access).granules()).asset("data")
+
+
+def test_a_burst_is_waited_for_while_it_is_extracted(box, burst, store, access, impatient):
+    box.set_faults([{"match": {"host": EXTRACTOR, "times": 9}, "status": 202}])
+    receipt = fetch_asset(burst, store, access)
+    assert receipt.verified == "size+structure"
+    assert sum(request["status"] == 202 for request in box.requests()) >= 9
+
+
+def test_another_burst_than_was_asked_for_is_refused(burst, store, access, impatient):
+    """As long and as well formed as the right one: only its name gives it away."""
+    other = replace(burst.sources[0], named=burst.name.replace("IW1", "IW3").replace("IW2", "IW3"))
+    with pytest.raises(errors.Interrupted, match="instead"):
+        fetch_asset(replace(burst, sources=(other,)), store, access)
+    assert not store.path(burst).exists()
+    assert burst.sources[0].named == burst.name

@@ -201,7 +201,7 @@ def check_credentials(assets: Iterable[Asset], access: Access) -> None:
         If an asset has no source that can be used.
     """
     for asset in assets:
-        missing = [access.check(source) for source in asset.sources]
+        missing = [access.check(source) for source in access.worthwhile(asset.sources)]
         if missing and all(isinstance(error, CredentialsMissing) for error in missing):
             raise missing[0]  # type: ignore[misc]
 

@@ -17,7 +17,6 @@ from functools import partial
 from skystage import events
 from skystage.arrival import Arrival, Superseded
 from skystage.crew import Crew
-from skystage.direct import DIRECT
 from skystage.errors import (
     ChecksumMismatch,
     CredentialsMissing,
@@ -230,12 +229,11 @@ class _Transfer:
     def run(self) -> Receipt:
         """Ask the sources in the plan's order until one gives the right bytes.
 
-        The archive's own bucket is asked first where we may use it: it is the nearest. A host that is
-        down is waited for only when all others have been asked.
+        A host that is down is waited for only when all others have been asked.
         """
         failures: list[SkystageError] = []
         down: list[Source] = []
-        for source in sorted(self._wanted.sources, key=lambda one: one.auth not in DIRECT):
+        for source in self._access.worthwhile(self._wanted.sources):
             if (missing := self._access.check(source)) is not None:
                 failures.append(missing)
                 continue

@@ -12,6 +12,7 @@ import difflib
 import json
 import re
 from collections.abc import Hashable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 COMMON = (
     *("archive", "area", "start", "end", "filter", "select", "assets", "with", "offline"),
-    *("allow_missing", "allow_incomplete"),
+    *("allow_missing", "allow_incomplete", "preset"),
 )
 """The keys that mean the same for every archive; all others are the archive's criteria."""
 _MEANT = {
@@ -53,23 +54,7 @@ def read(path: Path | str) -> Query:
         If the file cannot be read, is no mapping, says a key twice, or asks what cannot be asked.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise QueryError(f"{path}: {error.strerror}", hint="name a query file") from None
-    except UnicodeDecodeError:
-        raise QueryError(f"{path}: is no text", hint="a query file is YAML or JSON in UTF-8") from None
-    try:
-        if path.suffix.lower() == ".json":
-            found = json.loads(text, object_pairs_hook=_once)
-        else:
-            found = yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from the safe loader
-    except (ValueError, yaml.YAMLError) as error:
-        raise QueryError(f"{path}: {_line(error)}", hint="a query file is YAML or JSON") from None
-    if not isinstance(found, Mapping):
-        what = "is empty" if found is None else f"holds {_article(found)}"
-        raise QueryError(f"{path}: {what}", hint="a query file is a mapping, beginning with archive:")
-    return parse(found, base=path.parent)
+    return parse(_mapping_in(path, "query"), base=path.parent)
 
 
 def parse(mapping: Mapping[str, Any], *, base: Path | None = None) -> Query:
@@ -78,15 +63,14 @@ def parse(mapping: Mapping[str, Any], *, base: Path | None = None) -> Query:
     Parameters
     ----------
     base
-        The folder that a relative file of the area starts from; default: the working directory.
+        The folder that relative files (of the area, of a preset) start from; default: the working directory.
 
     Raises
     ------
     QueryError
         In one line: the field, what was given, what is allowed, the nearest spelling.
     """
-    # A key without a value (`end:` in YAML, null in JSON) is a key left out.
-    given = {str(key): value for key, value in mapping.items() if value is not None}
+    given = _with_preset(_said_in(mapping), base)
     name = given.get("archive")
     if not isinstance(name, str):
         what = "missing" if name is None else f"got {name!r}"
@@ -114,6 +98,46 @@ def parse(mapping: Mapping[str, Any], *, base: Path | None = None) -> Query:
         allow_missing=_keys("allow_missing", given.get("allow_missing", ())),
         allow_incomplete=_flag("allow_incomplete", given.get("allow_incomplete", False)),
     )
+
+
+# --------------------------------------------------------------------------------------------------
+# Presets
+
+
+def _said_in(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A key without a value (`end:` in YAML, null in JSON) is a key left out."""
+    return {str(key): value for key, value in mapping.items() if value is not None}
+
+
+def _with_preset(given: dict[str, Any], base: Path | None) -> dict[str, Any]:
+    """The query with what its preset says beside it: of a key that both have, the query's own counts."""
+    name = given.pop("preset", None)
+    if name is None:
+        return given
+    preset = _said_in(_mapping_in(_preset(name, base), "preset"))
+    if "preset" in preset:
+        raise QueryError(f"preset: {name} names another preset", hint="say in it what that one says")
+    merged = {**preset, **given}
+    for key in ("filter", "with"):
+        if isinstance(preset.get(key), Mapping) and isinstance(given.get(key), Mapping):
+            merged[key] = {**preset[key], **given[key]}
+    return merged
+
+
+def _preset(name: Any, base: Path | None) -> Path:
+    if not isinstance(name, str):
+        raise QueryError(f"preset: got {name!r}", hint="allowed: a name, or a YAML or JSON file")
+    if name.endswith((".yaml", ".yml", ".json")):
+        return (base or Path()) / name
+    known = {path.stem: path for path in _presets().glob("*.yaml")}
+    _known("preset", name, sorted(known))
+    return known[name]
+
+
+def _presets() -> Path:
+    """In a package that was built they lie beside this module, in a checkout in ``config/presets``."""
+    built = Path(__file__).parent / "presets"
+    return built if built.is_dir() else Path(__file__).parents[2] / "config" / "presets"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -235,9 +259,10 @@ def _companions(archive: Archive, given: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def _known(field: str, key: str, allowed: Iterable[str]) -> None:
-    if key not in allowed:
-        near = difflib.get_close_matches(key, list(allowed), 1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+    if not any(fnmatchcase(key, one) for one in allowed):
+        folded = {one.casefold(): one for one in allowed}
+        near = difflib.get_close_matches(key.casefold(), folded, 1)
+        meant = f"; did you mean {folded[near[0]]!r}?" if near else ""
         raise QueryError(f"{field}: got {key!r}", hint=f"allowed: {', '.join(allowed) or 'none'}{meant}")
 
 
@@ -279,6 +304,26 @@ def _plain(field: str, value: Mapping[str, Any]) -> Json:
 
 # --------------------------------------------------------------------------------------------------
 # Reading and saying
+
+
+def _mapping_in(path: Path, kind: str) -> Mapping[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise QueryError(f"{path}: {error.strerror}", hint=f"name a {kind} file") from None
+    except UnicodeDecodeError:
+        raise QueryError(f"{path}: is no text", hint=f"a {kind} file is YAML or JSON in UTF-8") from None
+    try:
+        if path.suffix.lower() == ".json":
+            found = json.loads(text, object_pairs_hook=_once)
+        else:
+            found = yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from the safe loader
+    except (ValueError, yaml.YAMLError) as error:
+        raise QueryError(f"{path}: {_line(error)}", hint=f"a {kind} file is YAML or JSON") from None
+    if not isinstance(found, Mapping):
+        what = "is empty" if found is None else f"holds {_article(found)}"
+        raise QueryError(f"{path}: {what}", hint=f"a {kind} file is a mapping, beginning with archive:")
+    return found
 
 
 class _Loader(yaml.SafeLoader):

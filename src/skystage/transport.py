@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
@@ -254,6 +254,13 @@ class Access:
                     )
                 self._schemes[name] = auth.SCHEMES[name](self._send, self._secrets.get(name))
             return self._schemes[name]
+
+    def worthwhile(self, sources: Sequence[Source]) -> Sequence[Source]:
+        """The sources that can be asked from here, an archive's own bucket first: it is the nearest."""
+        buckets = [one for one in sources if one.auth in DIRECT]
+        direct = [one for one in buckets if self.keys(one.auth or "").useless() is None]
+        others = [one for one in sources if one.auth not in DIRECT]
+        return [*direct, *others] or sources
 
     def check(self, source: Source) -> CredentialsMissing | NoSource | None:
         """What is missing to use a source, before any byte of it is asked for."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -116,11 +117,32 @@ def test_scenes_have_the_orbits_that_they_should(catalogue: Catalogue) -> None:
 
 
 def test_names_orbits_and_paths_agree(catalogue: Catalogue) -> None:
-    for granule in catalogue.granules:
+    scenes = [granule for granule in catalogue.granules if granule.granule_ur.startswith(("S1A", "S1B"))]
+    assert len(scenes) == 56
+    for granule in scenes:
         first = {"S1A": 73, "S1B": 27}[granule.granule_ur[:3]]
         (orbit,) = granule.orbits
         assert granule.granule_ur[49:55] == f"{orbit:06d}"
         assert granule.attributes["PATH_NUMBER"] == [str((orbit - first) % 175 + 1)]
+
+
+def test_a_burst_has_one_id_in_every_pass(catalogue: Catalogue) -> None:
+    bursts = [granule for granule in catalogue.granules if granule.short_name == "SENTINEL-1_BURSTS"]
+    ids = {tuple(granule.attributes["BURST_ID_FULL"]) for granule in bursts}
+    assert ids == {("100_213494_IW2",)}
+    cycles = {(granule.orbits[0], granule.attributes["BURST_ID_ABSOLUTE"][0]) for granule in bursts}
+    absolute = [int(number) for _, number in sorted(cycles)]
+    assert {later - earlier for earlier, later in itertools.pairwise(absolute)} == {375_887}
+    contents = [content.md5 for granule in bursts for content in granule.files.values()]
+    assert len(set(contents)) == len(contents)
+
+
+def test_sizes_and_checksums_of_single_files_are_those_of_the_stand_ins(catalogue: Catalogue) -> None:
+    (opera,) = (granule for granule in catalogue.granules if granule.short_name.startswith("OPERA"))
+    listed = json.loads(opera.json)["umm"]["DataGranule"]["ArchiveAndDistributionInformation"]
+    assert {item["Name"]: (item["SizeInBytes"], item["Checksum"]["Value"]) for item in listed} == {
+        name: (content.size, content.md5) for name, content in opera.files.items()
+    }
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:

@@ -69,7 +69,10 @@ class Archive(Protocol):
     property_names: frozenset[str] | None
     """All properties that a filter may name directly; None where they are open."""
     asset_keys: tuple[str, ...] | None
-    """The keys of its assets, the main one first; None where each collection has its own."""
+    """The keys of its assets, the main one first; None where each collection has its own.
+
+    One with ``*`` stands for all such keys, as ``*.*`` for what is called by a file name's ending.
+    """
     companions: frozenset[str]
     """What its granules can bring along: the keys of a query's ``with`` (see `Companions`)."""
 

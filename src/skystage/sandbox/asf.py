@@ -22,6 +22,7 @@ from skystage.sandbox.world import World
 CLIENT_ID = "BO_n7nTIlMljdvU6kRRB3g"
 DISTRIBUTION = "sentinel1.asf.alaska.edu"
 CDN = "dy4owt9f80bz7.cloudfront.net"
+NISAR = "nisar.asf.earthdatacloud.nasa.gov"
 BURSTS = "sentinel1-burst.asf.alaska.edu"
 COOKIE = "asf-urs"
 BUCKET_KEY = "ASIASANDBOX"
@@ -42,6 +43,7 @@ def hosts(world: World) -> dict[str, Service]:
     return {
         "datapool.asf.alaska.edu": _datapool,
         DISTRIBUTION: downloads.distribute,
+        NISAR: downloads.distribute,
         "cumulus.asf.alaska.edu": downloads.distribute,
         BURSTS: downloads.extract,
         CDN: downloads.deliver,
@@ -78,7 +80,7 @@ class _Downloads:
             return _terms()
         if request.path == "/s3credentials":
             return self._bucket_credentials(token.user)
-        content = self._files.get(request.path) if request.host == DISTRIBUTION else None
+        content = self._files.get(request.path) if request.host in (DISTRIBUTION, NISAR) else None
         if content is None:
             return text_reply(404, "<html><body><h1>File not found</h1></body></html>")
         reply = redirect(303, self._sign(request.path, token.user))

@@ -3,7 +3,8 @@
 Names follow ESA's convention, and orbits, times and footprints agree with one another; the
 unique identifiers at the end of the names are made up. It has what searches must tell apart:
 two satellites, single and dual polarization, other products beside the SLCs, scenes across
-the antimeridian, and scenes whose orbit files are late or missing.
+the antimeridian, and scenes whose orbit files are late or missing; and some products of other
+datasets (`skystage.sandbox.products`).
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from skystage.sandbox.catalogue import Catalogue
 from skystage.sandbox.ephemeris import SATELLITES, corners, state
 from skystage.sandbox.orbits import make_name
 from skystage.sandbox.payloads import PAYLOAD_SIZE
+from skystage.sandbox.products import Pass, records
 
 _SCENE_LENGTH = 27.0
 _SECONDS_TO_FRAME = 611.5
 """From the ascending node to the start of frame 122."""
 _UTAH_SECONDS = 2330.0
 _FIJI_SECONDS = 5600.0
+_BURST_PASSES = 3
 _BEAM = (
     "Interferometric Wide. 250 km swath, 5 m x 20 m spatial resolution and burst synchronization for "
     "interferometry. IW is considered to be the standard mode over land masses."
@@ -78,6 +81,12 @@ def build(payload_size: int = PAYLOAD_SIZE) -> Catalogue:
             catalogue.add_granule(_metadata_record(scene, 1_000_005 + 10 * number))
         if scene != orphan:
             _add_orbits(catalogue, scene, precise=scene != late, twice=number == 1)
+    passes = [
+        Pass(one.name, one.mission, one.orbit, _group(one), _state_vectors(one))
+        for one in utah[:_BURST_PASSES]
+    ]
+    for record in records(passes):
+        catalogue.add_granule(record)
     return catalogue
 
 
@@ -227,8 +236,7 @@ def _granule(
         "FARADAY_ROTATION": "NA",
         "FRAME_NUMBER": str(scene.frame),
         "GRANULE_TYPE": f"SENTINEL_1{scene.mission[2]}_FRAME",
-        "GROUP_ID": f"{scene.mission}_IW{'DV' if '+' in scene.polarization else 'SV'}_{scene.frame - 1:04d}"
-        f"_{scene.frame + 5:04d}_{scene.orbit:06d}_{satellite.relative(scene.orbit):03d}",
+        "GROUP_ID": _group(scene),
         "LOOK_DIRECTION": "R",
         "MISSION_NAME": "NA",
         "PATH_NUMBER": str(satellite.relative(scene.orbit)),
@@ -284,6 +292,13 @@ def _granule(
         },
     }
     return {"meta": meta, "umm": umm}
+
+
+def _group(scene: _Scene) -> str:
+    track = SATELLITES[scene.mission].relative(scene.orbit)
+    channel = "DV" if "+" in scene.polarization else "SV"
+    frames = f"{scene.frame - 1:04d}_{scene.frame + 5:04d}"
+    return f"{scene.mission}_IW{channel}_{frames}_{scene.orbit:06d}_{track:03d}"
 
 
 def _center(ring: list[tuple[float, float]]) -> dict[str, str]:

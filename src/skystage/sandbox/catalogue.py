@@ -27,6 +27,7 @@ from skystage.sandbox.payloads import PAYLOAD_SIZE, payload
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+_DISTRIBUTIONS = ("datapool.asf.alaska.edu", "sentinel1.asf.alaska.edu", "nisar.asf.earthdatacloud.nasa.gov")
 _STAND_IN_KEYS = ("BYTES", "BYTE_LENGTH", "MD5SUM")
 
 
@@ -37,13 +38,13 @@ class Granule:
     ----------
     record
         ``{"meta": ..., "umm": ...}`` as CMR gives it.
-    content
-        The stand-in for its main file, if there is one; its size and MD5 replace the record's.
+    files
+        The stand-ins for its files by name, the main one first; sizes and MD5s replace the record's.
     """
 
-    def __init__(self, record: Mapping[str, Any], content: Content | None) -> None:
+    def __init__(self, record: Mapping[str, Any], files: Mapping[str, Content]) -> None:
         self.record = record
-        self.content = content
+        self.files = files
         umm, meta = record["umm"], record["meta"]
         self.granule_ur = str(umm["GranuleUR"])
         self.concept_id = str(meta["concept-id"])
@@ -76,14 +77,18 @@ class Granule:
     def json(self) -> bytes:
         """The record as it is served."""
         umm = self.record["umm"]
-        if self.content is not None:
-            size, md5 = str(self.content.size), self.content.md5
+        for content in (*self.files.values(),)[:1]:
+            size, md5 = str(content.size), content.md5
             values = {"BYTES": size, "BYTE_LENGTH": size, "MD5SUM": md5}
             attributes = [
                 {**item, "Values": [values[item["Name"]]]} if item["Name"] in _STAND_IN_KEYS else item
                 for item in umm.get("AdditionalAttributes", [])
             ]
             umm = {**umm, "AdditionalAttributes": attributes}
+        listed = umm.get("DataGranule", {}).get("ArchiveAndDistributionInformation", [])
+        if any(item["Name"] in self.files for item in listed):
+            listed = [_stood_in(item, self.files.get(item["Name"])) for item in listed]
+            umm = {**umm, "DataGranule": {**umm["DataGranule"], "ArchiveAndDistributionInformation": listed}}
         return json.dumps({**self.record, "umm": umm}).encode()
 
     @cached_property
@@ -105,6 +110,16 @@ class Granule:
         if not shapes:
             return None
         return shapes[0] if len(shapes) == 1 else MultiPolygon(shapes)
+
+
+def _stood_in(item: Mapping[str, Any], content: Content | None) -> Mapping[str, Any]:
+    """One file's size and checksum as they are for its stand-in."""
+    if content is None:
+        return item
+    out = {**item, "SizeInBytes": content.size}
+    if "Checksum" in item:
+        out["Checksum"] = {"Algorithm": "MD5", "Value": content.md5}
+    return out
 
 
 def unwrap(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -152,7 +167,7 @@ class Catalogue:
 
     def add_granule(self, record: Mapping[str, Any]) -> None:
         """Add a CMR record and stand-ins for the files that it names."""
-        main: Content | None = None
+        files: dict[str, Content] = {}
         for link in record["umm"].get("RelatedUrls", []):
             parts = urlsplit(str(link.get("URL", "")))
             if parts.scheme != "https" or link.get("Type") not in (
@@ -170,8 +185,8 @@ class Catalogue:
             content = shelf.get(parts.path) or payload(name, self.payload_size)
             if content is not None:
                 shelf[parts.path] = content
-                main = main or content
-        granule = Granule(record, main)
+                files[parts.path.rpartition("/")[2]] = content
+        granule = Granule(record, files)
         self.granules.append(granule)
         self._scenes.setdefault(granule.granule_ur[:3], []).append((granule.start, granule.end))
 
@@ -184,7 +199,7 @@ class Catalogue:
         return orbit
 
     def _shelf(self, host: str) -> dict[str, Content] | None:
-        if host in ("datapool.asf.alaska.edu", "sentinel1.asf.alaska.edu"):
+        if host in _DISTRIBUTIONS:
             return self.files
         return self.bursts if host == "sentinel1-burst.asf.alaska.edu" else None
 

@@ -16,10 +16,10 @@ from urllib.parse import urlencode
 
 from skystage.sandbox.accounts import CDSE, Accounts
 from skystage.sandbox.catalogue import parse_time
+from skystage.sandbox.copernicus import Product, products
 from skystage.sandbox.files import Content
 from skystage.sandbox.messages import Reply, Request, Service, json_reply, redirect
 from skystage.sandbox.odata import BadFilter, parse
-from skystage.sandbox.products import Product, products
 from skystage.sandbox.ranges import serve
 from skystage.sandbox.world import World
 

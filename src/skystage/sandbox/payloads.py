@@ -24,7 +24,7 @@ PAYLOAD_SIZE = 48_000
 """Bytes of a product zip, give or take 4 kB by its name."""
 SMALLEST_PAYLOAD = 16_384
 BURST_SIZE = 24_000
-"""Bytes of a single TIFF."""
+"""Bytes of a single TIFF or HDF5 file."""
 
 _SPREAD = 4096
 _MANIFEST_SIZE = 4096
@@ -45,6 +45,8 @@ def payload(name: str, size: int = PAYLOAD_SIZE) -> Content | None:
         return _tiff_file(name)
     if name.endswith(".xml"):
         return _xml_file(name)
+    if name.endswith(".h5"):
+        return _hdf_file(name)
     return None
 
 
@@ -248,3 +250,9 @@ def _tiff_file(name: str) -> Content:
 def _xml_file(name: str) -> Content:
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<metadata><name>{name}</name></metadata>\n'.encode()
     return Segments(name, "application/xml", _MODIFIED, len(text), lambda: [text])
+
+
+def _hdf_file(name: str) -> Content:
+    signature = b"\x89HDF\r\n\x1a\n".ljust(_ROW, b"\0")
+    noise = Noise(zlib.crc32(name.encode()), BURST_SIZE - _ROW)
+    return Segments(name, "application/x-hdf5", _MODIFIED, BURST_SIZE, lambda: [signature, noise])

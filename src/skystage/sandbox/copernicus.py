@@ -1,0 +1,77 @@
+"""What the Copernicus Data Space has of a catalogue: orbit files, and Sentinel-1 products in its own zips."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from skystage.sandbox.catalogue import Catalogue, Granule, OrbitFile
+from skystage.sandbox.files import Content
+from skystage.sandbox.payloads import repacked_zip
+
+_PRODUCT = re.compile(r"S1[A-D]_\w{2}_(?P<kind>SLC_|GRD[FHM])_1S\w{2}_\w+_[0-9A-F]{4}")
+
+
+@dataclass(slots=True)
+class Product:
+    """One product of the Copernicus Data Space."""
+
+    id: str
+    name: str
+    content: Content
+    stamps: Mapping[str, str]
+    """Dates as they are written, by OData path."""
+    kind: str
+    instrument: str
+    s3_path: str
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+    """The record as it was recorded, if it was."""
+
+
+def products(catalogue: Catalogue) -> Iterator[Product]:
+    """All of them."""
+    for orbit in catalogue.orbits.values():
+        yield _orbit(orbit)
+    for granule in catalogue.granules:
+        name = str(granule.names[-1])
+        if _PRODUCT.fullmatch(name) and not granule.granule_ur.rpartition("-")[2].startswith("METADATA"):
+            yield _product(granule, name, catalogue.payload_size)
+
+
+def _orbit(orbit: OrbitFile) -> Product:
+    name = orbit.name
+    made = f"{name.created:%Y-%m-%dT%H:%M:%S}.000000Z"
+    recorded = orbit.product or {}
+    stamps = dict.fromkeys(("OriginDate", "PublicationDate", "ModificationDate"), made)
+    stamps |= {key: recorded[key] for key in stamps if key in recorded}
+    dates = recorded.get("ContentDate", {})
+    stamps["ContentDate/Start"] = dates.get("Start", f"{name.start:%Y-%m-%dT%H:%M:%S}.000000Z")
+    stamps["ContentDate/End"] = dates.get("End", f"{name.stop:%Y-%m-%dT%H:%M:%S}.000000Z")
+    return Product(
+        id=orbit.id,
+        name=name.name,
+        content=orbit.content,
+        stamps=stamps,
+        kind=name.kind,
+        instrument="AUX",
+        s3_path=f"/eodata/Sentinel-1/AUX/{name.kind}/{name.start:%Y/%m/%d}/{name.name}",
+        recorded=recorded,
+    )
+
+
+def _product(granule: Granule, name: str, size: int) -> Product:
+    kind = name[7:10]
+    stamp = f"{granule.end:%Y-%m-%dT%H:%M:%S.%f}Z"
+    dates = {"ContentDate/Start": f"{granule.start:%Y-%m-%dT%H:%M:%S.%f}Z", "ContentDate/End": stamp}
+    return Product(
+        id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://dataspace.copernicus.eu/{name}")),
+        name=f"{name}.SAFE",
+        content=repacked_zip(f"{name}.zip", size),
+        stamps={**dict.fromkeys(("OriginDate", "PublicationDate", "ModificationDate"), stamp), **dates},
+        kind=f"{name[4:6]}_{kind}__1S" if kind == "SLC" else f"{name[4:6]}_{name[7:11]}_1S",
+        instrument="SAR",
+        s3_path=f"/eodata/Sentinel-1/SAR/{kind}/{granule.start:%Y/%m/%d}/{name}.SAFE",
+    )
