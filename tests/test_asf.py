@@ -791,8 +791,9 @@ def test_a_stack_of_which_nothing_is_kept_is_exit_3(box, tmp_path):
     assert cli.run(["plan", str(tmp_path / "q.yaml"), "-o", str(tmp_path / "p")]) == 3
 
 
-def test_a_stack_that_came_in_part_is_an_error(box, access):
-    box.set_faults([{"match": {"host": CMR, "after": 1}, "headers": {"CMR-Hits": "99"}}])
+@pytest.mark.parametrize("after", [0, 1], ids=["the reference", "its stack"])
+def test_a_stack_that_came_in_part_is_an_error(after, box, access):
+    box.set_faults([{"match": {"host": CMR, "after": after, "times": 1}, "headers": {"CMR-Hits": "99"}}])
     with pytest.raises(IncompleteSearch, match="counted"):
         search(query.parse({"archive": "asf", "reference": UTAH}), access)
 

@@ -225,6 +225,7 @@ def _reference(name: str, access: Access) -> _Reference:
     session = _session(access, Search(iter(())), vectors=True)
     # A burst's record has no name without the suffix.
     found = list(_ask(session, [{"granule_list": [name, f"{name}-BURST"]}]))
+    _prove(session, None, allowed=False)
     if not found:
         raise QueryError(f"reference: the archive has no {name!r}", hint="name a scene or a product")
 

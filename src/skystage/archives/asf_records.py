@@ -8,7 +8,7 @@ each single file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -139,9 +139,10 @@ def _properties(product: ASFProduct) -> dict[str, Json]:
     }
     attributes = {item["Name"]: item["Values"] for item in umm.get("AdditionalAttributes", ())}
     for key, name in ATTRIBUTES.items():
-        values = [_value(key, text) for text in attributes.get(name, ()) if text not in ("", "NA")]
-        if values:
-            kept[key] = values[0] if len(values) == 1 else values
+        if name in attributes:
+            values = [_value(key, text) for text in attributes[name] if text not in ("", "NA")]
+            if values:
+                kept[key] = values[0] if len(values) == 1 else values
     instruments = [
         one["ShortName"] for platform in umm.get("Platforms", ()) for one in platform.get("Instruments", ())
     ]
@@ -162,12 +163,13 @@ def _value(key: str, text: str) -> Json:
 
 
 def _noted(product: ASFProduct, criteria: Mapping[str, Json]) -> dict[str, Json]:
-    said = {
-        "collections": product.meta.get("collection-concept-id"),
-        "granule_list": _names(product),
-        "processing_date": product.meta.get("revision-date"),
+    says: dict[str, Callable[[], Json]] = {
+        "collections": lambda: product.meta.get("collection-concept-id"),
+        "granule_list": lambda: _names(product),
+        "processing_date": lambda: product.meta.get("revision-date"),
     }
-    return {NOTED[name]: value for name, value in said.items() if name in criteria and value}
+    said = {NOTED[name]: say() for name, say in says.items() if name in criteria}
+    return {key: value for key, value in said.items() if value}
 
 
 def _names(product: ASFProduct) -> list[str]:
