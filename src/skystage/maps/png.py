@@ -1,0 +1,145 @@
+"""A footprint map as an image, by matplotlib: without its global state, and without a display."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skystage.maps import MapError
+from skystage.maps.graticule import ticks
+from skystage.maps.scene import Part, Scene
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.path import Path as Outline
+
+INK, MUTED, GRID = "#1b2733", "#5c6b7a", "#dde3e9"
+LEGEND = 12
+"""Stacks that the legend names; more would hide the map."""
+MARGIN = 0.06
+"""Of the larger extent, around what is shown."""
+SMALLEST = 1e-4
+"""Degrees: the extent of a map of one point."""
+SHAPES = (0.45, 2.2)
+"""Height by width of the map, at least and at most."""
+WIDTH, DPI = 9.0, 160
+
+
+def write(scene: Scene, path: Path, title: str) -> None:
+    """Draw a scene.
+
+    Raises
+    ------
+    MapError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MapError(f"{path.suffix}: needs matplotlib", hint="pip install 'skystage[plot]'") from None
+    wide = 1 / math.cos(math.radians(scene.bounds.parallel))
+    west, south, east, north = _window(scene, wide)
+    height = WIDTH * (north - south) * wide / (east - west)
+    figure = Figure(figsize=(WIDTH, height + 1.1), dpi=DPI, layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    axes.set_xlim((east, west) if scene.body == "sky" else (west, east))
+    axes.set_ylim(south, north)
+    axes.set_aspect(wide)
+    _graticule(axes, scene, (west, south, east, north))
+    _stacks(axes, scene)
+    _outline(axes, scene.area, edgecolor=INK, facecolor="none", linewidth=1.4, linestyle=(0, (5, 3)), zorder=4)
+    if scene.area:
+        axes.plot([], [], color=INK, linewidth=1.4, linestyle=(0, (5, 3)), label="area of interest")
+    if scene.area or scene.stacks:
+        axes.legend(
+            loc="upper left",
+            bbox_to_anchor=(0, -0.07),
+            ncols=3,
+            frameon=False,
+            fontsize=8,
+            labelcolor=INK,
+            borderaxespad=0.4,
+        )
+    count = len(scene.features)
+    said = f"{count:,} footprint{'' if count == 1 else 's'}"
+    if scene.without:
+        said += f", {scene.without:,} more without a place"
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, parse_math=False)
+    axes.set_title(said, loc="right", fontsize=9, color=MUTED)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def _window(scene: Scene, wide: float) -> tuple[float, float, float, float]:
+    """West, south, east and north of the image: what must be seen, a margin, and no sliver of a map."""
+    bounds = scene.bounds
+    width = max(bounds.east - bounds.west, SMALLEST * wide)
+    height = max(bounds.north - bounds.south, SMALLEST)
+    margin = MARGIN * max(width / wide, height)
+    width, height = width + 2 * margin * wide, height + 2 * margin
+    height = max(height, width / wide * SHAPES[0])
+    width = max(width, height * wide / SHAPES[1])
+    lon, lat = bounds.middle
+    south, north = max(lat - height / 2, -90.0), min(lat + height / 2, 90.0)
+    return lon - width / 2, south, lon + width / 2, north
+
+
+def _graticule(axes: Axes, scene: Scene, window: tuple[float, float, float, float]) -> None:
+    west, south, east, north = window
+    sky = scene.body == "sky"
+    axes.set_xticks(*_places(ticks(west, east, meridians=True, sky=sky)))
+    axes.set_yticks(*_places(ticks(south, north, meridians=False, sky=sky)))
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, pad=6, labelsize=8, labelcolor=MUTED)
+    for spine in axes.spines.values():
+        spine.set_color(GRID)
+
+
+def _places(found: list[tuple[float, str]]) -> tuple[list[float], list[str]]:
+    return [place for place, _ in found], [label for _, label in found]
+
+
+def _stacks(axes: Axes, scene: Scene) -> None:
+    """Each stack as one shape: where a thousand scenes lie over each other, one colour is still seen through."""
+    drawn: list[list[Part]] = [[] for _ in scene.stacks]
+    for feature in scene.features:
+        drawn[feature.stack] += feature.parts
+    for number, (layer, members) in enumerate(zip(scene.stacks, drawn, strict=True)):
+        label = f"{layer.key or 'no stack'}  ({layer.count:,})" if number < LEGEND else None
+        _outline(axes, members, edgecolor=(layer.colour, 0.8), facecolor=(layer.colour, 0.2), linewidth=0.7)
+        if label:
+            axes.plot([], [], color=layer.colour, linewidth=5, label=label)
+    if (more := len(scene.stacks) - LEGEND) > 0:
+        axes.plot([], [], linestyle="none", label=f"and {more:,} more stacks")
+
+
+def _outline(axes: Axes, members: Iterable[Part], **style: object) -> None:
+    """Draw parts as one compound shape; points as marks, since they have no size of their own."""
+    from matplotlib.collections import PathCollection
+
+    members = list(members)
+    shapes = [part for part in members if part.kind == "polygon"]
+    lines = [part for part in members if part.kind == "line"]
+    if shapes:
+        axes.add_collection(PathCollection([_compound(shapes)], **style), autolim=False)
+    if lines:
+        axes.add_collection(PathCollection([_compound(lines)], **{**style, "facecolor": "none"}), autolim=False)
+    if points := [part.rings[0][0] for part in members if part.kind == "point"]:
+        axes.scatter(*zip(*points, strict=True), s=22, color=style["edgecolor"], linewidth=0, zorder=5)
+
+
+def _compound(members: Iterable[Part]) -> Outline:
+    """Parts as one path; all shells turn the same way, so what lies over each other stays filled."""
+    from matplotlib.path import Path as Outline
+
+    vertices: list[tuple[float, float]] = []
+    codes: list[int] = []
+    for part in members:
+        for ring in part.rings:
+            vertices += ring
+            codes += [Outline.MOVETO, *[Outline.LINETO] * (len(ring) - 1)]
+    return Outline(vertices, codes)
