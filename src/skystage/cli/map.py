@@ -17,7 +17,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--basemap", metavar="URL", help="tiles below an HTML map: https://HOST/{z}/{x}/{y}.png"
     )
-    parser.add_argument("--attribution", default="", metavar="TEXT", help="what the owner of the tiles wants read")
+    parser.add_argument("--attribution", default="", metavar="TEXT", help="what the tiles' owner wants read")
 
 
 def run(arguments: argparse.Namespace) -> int:

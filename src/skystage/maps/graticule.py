@@ -15,9 +15,10 @@ HOURS = (6, 3, 2, 1)
 SIXTIETHS = (30, 10, 5, 2, 1)
 """Minutes and seconds, of arc and of time."""
 DEGREES_AN_HOUR = 15
+ARC, TIME, MINUS = "°\N{PRIME}″", "ʰᵐˢ", "\N{MINUS SIGN}"
 
 
-def ticks(low: float, high: float, *, meridians: bool, sky: bool, most: int = 6) -> list[tuple[float, str]]:
+def ticks(low: float, high: float, *, meridians: bool, sky: bool, most: int = 8) -> list[tuple[float, str]]:
     """The lines between two longitudes or latitudes, by the finest round step that gives few enough.
 
     Parameters
@@ -58,7 +59,7 @@ def _steps(*, sky: bool, hours: bool) -> Iterator[Fraction]:
 
 def _label(value: Fraction, step: Fraction, *, meridians: bool, sky: bool) -> str:
     if sky:
-        return _sexagesimal(value % 24, step, "ʰᵐˢ") if meridians else _declination(value, step)
+        return _sexagesimal(value % 24, step, TIME) if meridians else _declination(value, step)
     if meridians:
         value = (value + 180) % 360 - 180
         side = "" if value in (0, -180) else "E" if value > 0 else "W"
@@ -68,8 +69,8 @@ def _label(value: Fraction, step: Fraction, *, meridians: bool, sky: bool) -> st
 
 
 def _declination(value: Fraction, step: Fraction) -> str:
-    sign = "" if value == 0 else "+" if value > 0 else "−"
-    return sign + _sexagesimal(abs(value), step, "°′″")
+    sign = "" if value == 0 else "+" if value > 0 else MINUS
+    return sign + _sexagesimal(abs(value), step, ARC)
 
 
 def _sexagesimal(value: Fraction, step: Fraction, marks: str) -> str:
@@ -78,8 +79,8 @@ def _sexagesimal(value: Fraction, step: Fraction, marks: str) -> str:
     text = f"{whole}{marks[0]}"
     if step.denominator == 1:
         return text
-    minutes, seconds = divmod(minutes * 60, 1)
-    text += f"{minutes:02d}{marks[1]}"
+    full, seconds = divmod(minutes * 60, 1)
+    text += f"{full:02d}{marks[1]}"
     if (step * 60).denominator == 1:
         return text
     digits = _decimals(step * 3600)

@@ -1,7 +1,7 @@
 """A footprint map as one HTML file: data, style and program inside, and no request when it is opened.
 
-The file forbids itself, by a Content-Security-Policy, whatever is not in it: requests, and programs other than
-ours. What comes from an archive is data in a block that no program runs, and reaches the page as text only.
+By a Content-Security-Policy the file forbids itself whatever is not in it: requests, and programs other
+than ours. What comes from an archive is data in a block that nobody runs, and reaches the page as text only.
 """
 
 from __future__ import annotations

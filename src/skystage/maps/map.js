@@ -574,11 +574,13 @@
     mark();
   };
   const mark = () => {
-    [...at("list").children].forEach((item, n) => {
+    const list = at("list");
+    [...list.children].forEach((item, n) => {
       const current = state.list[n] === state.selected;
       if (current) item.firstChild.setAttribute("aria-current", "true");
       else item.firstChild.removeAttribute("aria-current");
-      if (current) item.scrollIntoView({ block: "nearest" });
+      const above = item.offsetTop - list.offsetTop;
+      if (current) list.scrollTop = clamp(list.scrollTop, above + item.offsetHeight - list.clientHeight, above);
     });
   };
   const search = () => {
@@ -632,7 +634,7 @@
     const lat = toLat(planeY(py));
     const x = planeX(px);
     const within = Math.abs(lat) <= plane.pole && Math.abs(x) <= half;
-    at("where").textContent = within ? `${meridian(toLon(x), lonStep)}  ${parallel(lat, latStep)}` : "";
+    at("where").textContent = within ? `${meridian(toLon(x), lonStep)}, ${parallel(lat, latStep)}` : "";
     if (first !== state.hovered) {
       state.hovered = first;
       redraw();

@@ -22,9 +22,10 @@ MARGIN = 0.06
 """Of the larger extent, around what is shown."""
 SMALLEST = 1e-4
 """Degrees: the extent of a map of one point."""
-SHAPES = (0.45, 2.2)
+SHAPES = (0.45, 1.1)
 """Height by width of the map, at least and at most."""
-WIDTH, DPI = 9.0, 160
+WIDTH, HEAD, ROW, DPI = 9.0, 0.6, 0.2, 160
+"""Inches: of the image, its title, a row of the legend; and pixels in one."""
 
 
 def write(scene: Scene, path: Path, title: str) -> None:
@@ -43,26 +44,22 @@ def write(scene: Scene, path: Path, title: str) -> None:
     wide = 1 / math.cos(math.radians(scene.bounds.parallel))
     west, south, east, north = _window(scene, wide)
     height = WIDTH * (north - south) * wide / (east - west)
-    figure = Figure(figsize=(WIDTH, height + 1.1), dpi=DPI, layout="constrained", facecolor="white")
+    rows = (min(len(scene.stacks), LEGEND + 1) + bool(scene.area) + 3) // 4
+    size = (WIDTH, height + HEAD + ROW * rows)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     axes.set_xlim((east, west) if scene.body == "sky" else (west, east))
     axes.set_ylim(south, north)
     axes.set_aspect(wide)
     _graticule(axes, scene, (west, south, east, north))
     _stacks(axes, scene)
-    _outline(axes, scene.area, edgecolor=INK, facecolor="none", linewidth=1.4, linestyle=(0, (5, 3)), zorder=4)
+    _outline(
+        axes, scene.area, edgecolor=INK, facecolor="none", linewidth=1.4, linestyle=(0, (5, 3)), zorder=4
+    )
     if scene.area:
         axes.plot([], [], color=INK, linewidth=1.4, linestyle=(0, (5, 3)), label="area of interest")
-    if scene.area or scene.stacks:
-        axes.legend(
-            loc="upper left",
-            bbox_to_anchor=(0, -0.07),
-            ncols=3,
-            frameon=False,
-            fontsize=8,
-            labelcolor=INK,
-            borderaxespad=0.4,
-        )
+    if (named := axes.get_legend_handles_labels())[0]:
+        figure.legend(*named, loc="outside lower left", ncols=4, frameon=False, fontsize=8, labelcolor=INK)
     count = len(scene.features)
     said = f"{count:,} footprint{'' if count == 1 else 's'}"
     if scene.without:
@@ -127,7 +124,9 @@ def _outline(axes: Axes, members: Iterable[Part], **style: object) -> None:
     if shapes:
         axes.add_collection(PathCollection([_compound(shapes)], **style), autolim=False)
     if lines:
-        axes.add_collection(PathCollection([_compound(lines)], **{**style, "facecolor": "none"}), autolim=False)
+        axes.add_collection(
+            PathCollection([_compound(lines)], **{**style, "facecolor": "none"}), autolim=False
+        )
     if points := [part.rings[0][0] for part in members if part.kind == "point"]:
         axes.scatter(*zip(*points, strict=True), s=22, color=style["edgecolor"], linewidth=0, zorder=5)
 

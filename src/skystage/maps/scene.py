@@ -32,7 +32,7 @@ PALETTE = ("#0077bb", "#ee7733", "#009988", "#ee3377", "#33bbee", "#cc3311")
 Stacks take them in turn, in the order of the legend.
 """
 NONE = "#8a8f98"
-"""The colour of granules that belong to no stack."""
+"""The colour of granules that belong to no stack, where others do."""
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "Path": ("pathNumber",),
@@ -177,7 +177,7 @@ def gather(granules: Iterable[Granule], area: Mapping[str, Json] | None = None) 
         body=body.name,
         features=tuple(features),
         stacks=tuple(
-            Layer(key=key, colour=PALETTE[number % len(PALETTE)] if key else NONE, count=counts[key])
+            Layer(key=key, colour=_colour(number) if key or not number else NONE, count=counts[key])
             for key, number in places.items()
         ),
         area=wanted,
@@ -252,6 +252,10 @@ def cut(spans: Iterable[Position]) -> float:
 def natural(key: str) -> tuple[str | int, ...]:
     """What to sort names by so that path 35 comes before path 137."""
     return tuple(int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", key))
+
+
+def _colour(number: int) -> str:
+    return PALETTE[number % len(PALETTE)]
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -338,6 +342,4 @@ def _rings(rings: Sequence[Sequence[Sequence[float]]]) -> list[list[Sequence[flo
 def _turning(ring: Sequence[Sequence[float]]) -> float:
     """Twice the area that a ring encloses, in square degrees: positive if counter-clockwise."""
     west, south = ring[0][:2]
-    return sum(
-        (a[0] - west) * (b[1] - south) - (b[0] - west) * (a[1] - south) for a, b in pairwise(ring)
-    )
+    return sum((a[0] - west) * (b[1] - south) - (b[0] - west) * (a[1] - south) for a, b in pairwise(ring))
