@@ -24,6 +24,7 @@ SMALLEST = 1e-4
 """Degrees: the extent of a map of one point."""
 SHAPES = (0.45, 1.1)
 """Height by width of the map, at least and at most."""
+DASHED = (0, (5, 3))
 WIDTH, HEAD, ROW, DPI = 9.0, 0.6, 0.2, 160
 """Inches: of the image, its title, a row of the legend; and pixels in one."""
 
@@ -53,11 +54,9 @@ def write(scene: Scene, path: Path, title: str) -> None:
     axes.set_aspect(wide)
     _graticule(axes, scene, (west, south, east, north))
     _stacks(axes, scene)
-    _outline(
-        axes, scene.area, edgecolor=INK, facecolor="none", linewidth=1.4, linestyle=(0, (5, 3)), zorder=4
-    )
+    _outline(axes, scene.area, colour=INK, opacity=0, width=1.4, style=DASHED)
     if scene.area:
-        axes.plot([], [], color=INK, linewidth=1.4, linestyle=(0, (5, 3)), label="area of interest")
+        axes.plot([], [], color=INK, linewidth=1.4, linestyle=DASHED, label="area of interest")
     if (named := axes.get_legend_handles_labels())[0]:
         figure.legend(*named, loc="outside lower left", ncols=4, frameon=False, fontsize=8, labelcolor=INK)
     count = len(scene.features)
@@ -101,34 +100,46 @@ def _places(found: list[tuple[float, str]]) -> tuple[list[float], list[str]]:
 
 
 def _stacks(axes: Axes, scene: Scene) -> None:
-    """Each stack as one shape: where a thousand scenes lie over each other, one colour is still seen through."""
+    """Each stack as one shape: where a thousand scenes overlap, one colour is still seen through."""
     drawn: list[list[Part]] = [[] for _ in scene.stacks]
     for feature in scene.features:
         drawn[feature.stack] += feature.parts
     for number, (layer, members) in enumerate(zip(scene.stacks, drawn, strict=True)):
-        label = f"{layer.key or 'no stack'}  ({layer.count:,})" if number < LEGEND else None
-        _outline(axes, members, edgecolor=(layer.colour, 0.8), facecolor=(layer.colour, 0.2), linewidth=0.7)
-        if label:
+        _outline(axes, members, colour=layer.colour, opacity=0.2, width=0.7)
+        if number < LEGEND:
+            # matplotlib leaves out labels that begin with an underscore.
+            label = f"{layer.key or 'no stack'}  ({layer.count:,})".lstrip("_")
             axes.plot([], [], color=layer.colour, linewidth=5, label=label)
     if (more := len(scene.stacks) - LEGEND) > 0:
         axes.plot([], [], linestyle="none", label=f"and {more:,} more stacks")
 
 
-def _outline(axes: Axes, members: Iterable[Part], **style: object) -> None:
+def _outline(
+    axes: Axes,
+    members: Iterable[Part],
+    *,
+    colour: str,
+    opacity: float,
+    width: float,
+    style: tuple[int, tuple[int, int]] | str = "solid",
+) -> None:
     """Draw parts as one compound shape; points as marks, since they have no size of their own."""
     from matplotlib.collections import PathCollection
 
     members = list(members)
-    shapes = [part for part in members if part.kind == "polygon"]
-    lines = [part for part in members if part.kind == "line"]
-    if shapes:
-        axes.add_collection(PathCollection([_compound(shapes)], **style), autolim=False)
-    if lines:
-        axes.add_collection(
-            PathCollection([_compound(lines)], **{**style, "facecolor": "none"}), autolim=False
-        )
+    for kind, fill in (("polygon", opacity), ("line", 0)):
+        if shapes := [part for part in members if part.kind == kind]:
+            drawn = PathCollection(
+                [_compound(shapes)],
+                edgecolor=(colour, 0.8),
+                facecolor=(colour, fill),
+                linewidth=width,
+                linestyle=style,
+            )
+            axes.add_collection(drawn, autolim=False)
     if points := [part.rings[0][0] for part in members if part.kind == "point"]:
-        axes.scatter(*zip(*points, strict=True), s=22, color=style["edgecolor"], linewidth=0, zorder=5)
+        lon, lat = zip(*points, strict=True)
+        axes.scatter(lon, lat, s=22, color=colour, linewidth=0, zorder=5)
 
 
 def _compound(members: Iterable[Part]) -> Outline:
@@ -140,5 +151,5 @@ def _compound(members: Iterable[Part]) -> Outline:
     for part in members:
         for ring in part.rings:
             vertices += ring
-            codes += [Outline.MOVETO, *[Outline.LINETO] * (len(ring) - 1)]
+            codes += [int(Outline.MOVETO), *[int(Outline.LINETO)] * (len(ring) - 1)]
     return Outline(vertices, codes)
