@@ -22,7 +22,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw, and say what is on the map."""
-    from skystage.maps import Basemap, MapError, draw
+    from skystage.errors import MapError
+    from skystage.maps import Basemap, draw
     from skystage.plan import Plan
 
     basemap = None

@@ -11,16 +11,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from skystage.errors import SkystageError
+from skystage.errors import MapError
 from skystage.plan import Plan
 
 KINDS = (".html", ".png", ".geojson")
-
-
-class MapError(SkystageError):
-    """A map that cannot be drawn: of an unknown kind, of several bodies, or without its package."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +93,10 @@ def draw(plan: Plan, path: Path, basemap: Basemap | None = None) -> Drawn:
         else:
             from skystage.maps.scene import gather
 
-            title = plan.path.name.removesuffix(".ndjson")
             scene = gather(plan.granules(), plan.header.query.get("area"))
+            if basemap is not None and scene.body == "sky":
+                raise MapError("basemap: the sky has none", hint="leave it out")
+            title = plan.path.name.removesuffix(".ndjson")
             if path.suffix == ".png":
                 from skystage.maps import png
 

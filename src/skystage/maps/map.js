@@ -87,7 +87,7 @@
       ? period[0] <= ends[0] && period[1] >= ends[1]
       : scene.day >= period[0] && scene.day <= period[1]);
 
-  const state = { selected: null, hovered: null, list: [], drawn: null };
+  const state = { selected: null, hovered: null, list: [], lines: null, drawn: null };
 
   // ------------------------------------------------------------------------------------------------
   // Words
@@ -416,6 +416,7 @@
     pen.fillRect(0, 0, view.width, view.height);
     if (data.basemap) drawTiles();
     const lines = grid();
+    state.lines = lines;
     for (const stack of stacks) {
       if (stack.on) paint(stack.scenes.filter(alive), { fill: 0.17, stroke: stack.colour, width: 1.1 });
     }
@@ -789,6 +790,14 @@
     get hovered() { return state.hovered?.id ?? null; },
     get scale() { return view.scale; },
     get drawn() { return state.drawn; },
+    /** Meridians and parallels: what is read at each, and its pixel across or down the map. */
+    get graticule() {
+      const { lons, lats, lonStep, latStep } = state.lines;
+      return {
+        lons: lons.map(([lon, px]) => [meridian(lon, lonStep), px]),
+        lats: lats.map(([lat, py]) => [parallel(lat, latStep), py]),
+      };
+    },
     /** Longitude and latitude, degrees, to pixels of the window. */
     project(lon, lat) {
       const box = canvas.getBoundingClientRect();

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skystage.maps import MapError
+from skystage.errors import MapError
 from skystage.maps.graticule import ticks
 from skystage.maps.scene import Part, Scene
 
@@ -41,7 +41,7 @@ def write(scene: Scene, path: Path, title: str) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise MapError(f"{path.suffix}: needs matplotlib", hint="pip install 'skystage[plot]'") from None
+        raise MapError("a map as .png needs matplotlib", hint="pip install 'skystage[plot]'") from None
     wide = 1 / math.cos(math.radians(scene.bounds.parallel))
     west, south, east, north = _window(scene, wide)
     height = WIDTH * (north - south) * wide / (east - west)
@@ -58,7 +58,11 @@ def write(scene: Scene, path: Path, title: str) -> None:
     if scene.area:
         axes.plot([], [], color=INK, linewidth=1.4, linestyle=DASHED, label="area of interest")
     if (named := axes.get_legend_handles_labels())[0]:
-        figure.legend(*named, loc="outside lower left", ncols=4, frameon=False, fontsize=8, labelcolor=INK)
+        legend = figure.legend(
+            *named, loc="outside lower left", ncols=4, frameon=False, fontsize=8, labelcolor=INK
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # an archive's dollar signs are dollar signs
     count = len(scene.features)
     said = f"{count:,} footprint{'' if count == 1 else 's'}"
     if scene.without:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from skystage import aoi
-from skystage.maps import MapError
+from skystage.errors import MapError
 from skystage.model import Granule, Json
 
 Position: TypeAlias = tuple[float, float]
