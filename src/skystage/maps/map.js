@@ -321,7 +321,8 @@
     const [low, high] = [clamp(planeY(view.height), bottom, top), clamp(planeY(0), bottom, top)];
     const lons = [toLon(left), toLon(right)].sort((a, b) => a - b);
     const lines = { lonStep, latStep, lons: [], lats: [] };
-    pen.strokeStyle = colours.grid;
+    pen.strokeStyle = data.basemap ? colours.muted : colours.grid;
+    pen.globalAlpha = data.basemap ? 0.4 : 1;
     pen.lineWidth = 1;
     pen.beginPath();
     for (let n = Math.ceil(lons[0] / lonStep - 1e-9); n * lonStep <= lons[1] + 1e-12; n += 1) {

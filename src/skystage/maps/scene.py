@@ -70,8 +70,6 @@ class Part:
 
     def moved(self, by: float) -> Part:
         """The part, some degrees farther east."""
-        if not by:
-            return self
         return replace(self, rings=tuple(tuple((lon + by, lat) for lon, lat in ring) for ring in self.rings))
 
 
