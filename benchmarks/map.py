@@ -21,7 +21,6 @@ from pathlib import Path
 
 import browser
 import scale
-
 from skystage import plan
 from skystage.maps import draw
 from skystage.model import Granule, Query
@@ -84,9 +83,8 @@ def main() -> None:
                     return float(page.run("skystage.drawn")) / 1000
 
             seconds = median(arguments.rounds, opening)
-            print(
-                f"  open          {seconds:7.2f} s   goal {GOAL:.0f} s: {'met' if seconds < GOAL else 'MISSED'}"
-            )
+            verdict = "met" if seconds < GOAL else "MISSED"
+            print(f"  open          {seconds:7.2f} s   goal {GOAL:.0f} s: {verdict}")
             with chromium.page() as page:
                 page.open(path.with_suffix(".html").as_uri())
 

@@ -555,7 +555,7 @@ def test_the_sky_is_labelled_in_hours(shown):
     assert {"23ʰ58ᵐ", "0ʰ00ᵐ", "0ʰ02ᵐ"} <= set(labels)
     assert pixel(page, 0.5, 10)[0] == pytest.approx(340 + dict(lines["lons"])["0ʰ02ᵐ"], abs=0.01)
     assert "+10°30′" in dict(lines["lats"])  # noqa: RUF001
-    assert "0ʰ" in text(page, "#legend") or text(page, "#about") == "1 footprint · sky"
+    assert text(page, "#about") == "1 footprint · sky"
 
 
 def test_hovering_tells_scene_date_path_and_frame(shown):
@@ -583,7 +583,8 @@ def test_clicking_again_goes_through_what_lies_below(shown):
         chosen.append(value(page, "selected"))
     assert chosen == ["g2", "g1", "g0", "g2"]
     assert text(page, "#found-head").lower() == "3 scenes here"
-    assert re.findall(r"g\d", text(page, "#list")) == ["g2", "g1", "g0"]
+    listed = page.run("[...document.querySelectorAll('#list .id')].map((one) => one.textContent)")
+    assert listed == ["g2", "g1", "g0"]
     press(page, "#list li:nth-child(2) button")
     assert value(page, "selected") == "g1"
     press(page, "#close")
