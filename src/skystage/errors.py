@@ -6,6 +6,7 @@
     ├── QueryError                exit 2   a query that cannot be asked
     ├── PlanError                 exit 2   a plan file that cannot be read, or not this way
     ├── AreaError                 exit 2   (a QueryError) an area that is no area
+    ├── MapError                  exit 2   a map that cannot be drawn
     ├── SearchError               exit 1   a catalogue did not answer as it should
     │   ├── CatalogueUnavailable           transient: time-outs, 5xx, gateway pages
     │   └── IncompleteSearch               fewer granules than the archive counted
@@ -98,6 +99,12 @@ class AreaError(QueryError):
 
 class PlanError(SkystageError):
     """A plan file that cannot be read, was changed by hand, or has no such batch or asset."""
+
+    exit_code = 2
+
+
+class MapError(SkystageError):
+    """A map that cannot be drawn: of an unknown kind, of several bodies, or without its package."""
 
     exit_code = 2
 

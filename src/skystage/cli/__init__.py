@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "plan": "search, filter and freeze into a plan file",
     "plan-diff": "compare two plans: new, gone, reprocessed",
     "summary": "the stacks of a plan: dates, gaps, platforms, bytes",
+    "map": "draw the footprints of a plan: HTML, PNG, GeoJSON",
     "fetch": "stage the assets of a plan",
     "verify": "what is staged, missing or damaged",
     "manifest": "write what is staged as a STAC ItemCollection",
