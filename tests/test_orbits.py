@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from skystage import planning, query
 from skystage.archives import orbits
-from skystage.archives.orbits import MARGIN, ORBIT, OrbitFile, choose
+from skystage.archives.orbits import OrbitFile, choose
 from skystage.errors import CatalogueUnavailable, QueryError
 from skystage.fetch import fetch_asset
 from skystage.model import Granule, Source
+from skystage.orbitfile import MARGIN, ORBIT, parse_name
 
 NOON = datetime(2018, 5, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -204,12 +205,10 @@ def test_needs_of_one_day_are_one_interval_for_the_catalogue():
 
 
 def test_names_of_another_form_are_passed_over():
-    assert orbits._parse("README.txt") is None
-    assert (
-        orbits._parse("S1A_OPER_AUX_POEORB_OPOD_20210307T053325_V20180419T225942_20180431T005942.EOF") is None
-    )
-    found = orbits._parse("S1D_OPER_AUX_POEORB_OPOD_20210307T053325_V20180419T225942_20180421T005942.EOF")
-    assert found[0] == "S1D"
+    assert parse_name("README.txt") is None
+    assert parse_name("S1A_OPER_AUX_POEORB_OPOD_20210307T053325_V20180419T225942_20180431T005942.EOF") is None
+    found = parse_name("S1D_OPER_AUX_POEORB_OPOD_20210307T053325_V20180419T225942_20180421T005942.EOF")
+    assert found.mission == "S1D"
 
 
 def test_recorded_orbit_files_are_served_and_proved_as_they_are(
