@@ -29,7 +29,7 @@ def curl(assets: Iterable[Asset]) -> Iterator[str]:
     yield "set -e"
     for asset in assets:
         if asset.sources:
-            address, path = shlex.quote(https_url(asset.sources[0].href)), shlex.quote(inside(asset))
+            address, path = shlex.quote(https_url(asset.sources[0].href)), shlex.quote(inside(asset.path))
             yield (
                 "curl --fail --location --netrc-optional --cookie '' --continue-at - --retry 5 --create-dirs "
                 f"--output {path} {address}"
@@ -41,7 +41,7 @@ def aria2(assets: Iterable[Asset]) -> Iterator[str]:
     for asset in assets:
         if asset.sources:
             yield "\t".join(https_url(source.href) for source in asset.sources)
-            yield f"  out={inside(asset)}"
+            yield f"  out={inside(asset.path)}"
             for ours, theirs in (("sha256", "sha-256"), ("md5", "md5")):
                 if ours in asset.checksums:
                     yield f"  checksum={theirs}={asset.checksums[ours]}"
@@ -53,7 +53,9 @@ def rclone(assets: Iterable[Asset]) -> Iterator[str]:
     for asset in assets:
         if asset.sources:
             row = io.StringIO()
-            csv.writer(row, lineterminator="").writerow([https_url(asset.sources[0].href), inside(asset)])
+            csv.writer(row, lineterminator="").writerow(
+                [https_url(asset.sources[0].href), inside(asset.path)]
+            )
             yield row.getvalue()
 
 

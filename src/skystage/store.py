@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import filecmp
 import hashlib
 import os
 import secrets
@@ -33,7 +34,7 @@ from skystage.locks import Lock, work
 from skystage.model import Asset, Receipt, canonical
 from skystage.parts import PartFile
 from skystage.planfile import Entry
-from skystage.staged import HOME, Staged
+from skystage.staged import HOME, Staged, inside
 
 STRIPES = 1024
 """Lock files of a store: enough that two assets in flight hardly ever share one, and no more inodes."""
@@ -210,17 +211,35 @@ class Store(Staged):
             for item in group:
                 item.result = StoreError(f"{self._shards}: cannot be written: {error.strerror}")
 
-    def link(self, asset: Asset | Entry, into: Path, *, symbolic: bool = False) -> Path:
+    def link(
+        self, asset: Asset | Entry, into: Path, *, symbolic: bool = False, name: str | None = None
+    ) -> Path:
         """Give a staged file a second name below `into`: hard link, else reflink, else copy.
 
         Who deletes or replaces that name deletes or replaces nothing else. But a hard link shares
         its time of modification with the store: who touches it voids the receipt. For them there
         is the symbolic link, which has a time of its own.
+
+        Parameters
+        ----------
+        name
+            The path below `into`, instead of the asset's own. Below its own path lies what came from a
+            store, and is replaced; at any other a file of other content is left as it is.
+
+        Raises
+        ------
+        StoreError
+            If a file of other content has that name.
         """
-        source, target = self.path(asset), into / asset.path
+        source, target = self.path(asset), into / inside(asset.path if name is None else name)
         with suppress(OSError):
-            if target.is_symlink() == symbolic and target.samefile(source):
-                return target
+            if target.samefile(source):
+                if target.is_symlink() == symbolic:
+                    return target
+            elif name is not None:
+                if filecmp.cmp(source, target):  # a copy of an earlier run
+                    return target
+                raise StoreError(f"{target}: another file has that name", hint="move it away")
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
         part.unlink(missing_ok=True)
