@@ -135,6 +135,17 @@ def test_a_file_of_other_content_is_left_as_it_is(store, staged, tmp_path):
     assert target.stat().st_ino == before.st_ino
 
 
+def test_a_link_to_nothing_is_replaced_and_a_folder_is_not(store, staged, tmp_path):
+    asset = Asset(key="data", path="asf/C/g/f.bin", size=5)
+    staged(store, asset)
+    target = tmp_path / "f.bin"
+    target.symlink_to("nowhere")
+    assert store.link(asset, tmp_path, name="f.bin").read_bytes() == b"bytes"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError, match="another file has that name"):
+        store.link(asset, tmp_path, name="folder")
+
+
 def test_a_link_of_the_other_kind_takes_the_place_of_ours(store, staged, tmp_path):
     asset = Asset(key="data", path="asf/C/g/f.bin", size=5)
     staged(store, asset)

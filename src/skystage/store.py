@@ -25,7 +25,6 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,14 +231,16 @@ class Store(Staged):
             If a file of other content has that name.
         """
         source, target = self.path(asset), into / inside(asset.path if name is None else name)
-        with suppress(OSError):
-            if target.samefile(source):
-                if target.is_symlink() == symbolic:
-                    return target
-            elif name is not None:
-                if filecmp.cmp(source, target):  # a copy of an earlier run
-                    return target
-                raise StoreError(f"{target}: another file has that name", hint="move it away")
+        try:
+            same = target.samefile(source)
+        except OSError:  # nothing has that name, or a link to nothing
+            same = None
+        if same and target.is_symlink() == symbolic:
+            return target
+        if same is False and name is not None:
+            if filecmp.cmp(source, target):  # a copy of an earlier run
+                return target
+            raise StoreError(f"{target}: another file has that name", hint="move it away")
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
         part.unlink(missing_ok=True)
