@@ -45,6 +45,25 @@ def test_the_ten_lines_of_the_readme_stage_what_they_say(box, tmp_path, monkeypa
     assert "assets, 0 bytes moved" in run([sys.executable, "-c", program], environment)
 
 
+def test_the_commands_about_orbits_and_layouts_do_what_they_say(box, tmp_path, monkeypatch, capsys):
+    from skystage import cli
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "query.yaml").write_text(blocks(ROOT / "README.md", "yaml")[0])
+
+    def type_in(page: str) -> None:
+        commands = "".join(blocks(ROOT / "docs" / page, "console")).splitlines()
+        for line in ("$ skystage plan query.yaml -o plan.ndjson", *commands):
+            assert cli.run(shlex.split(line.removeprefix("$ skystage "))) == 0, capsys.readouterr().err
+
+    type_in("layouts.md")
+    (tmp_path / "work" / "SLC").rename(tmp_path / "slc")
+    type_in("orbits.md")
+    assert len(list((tmp_path / "slc").glob("*.zip"))) > 3
+    assert len(list((tmp_path / "work" / "orbits").glob("*.EOF"))) > 3
+    assert (tmp_path / "orbits" / "orbits.json").stat().st_size > 1000
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in ELSEWHERE], ids=lambda p: p.name)
 def test_every_query_in_the_docs_can_be_asked(page, tmp_path):
     import yaml
@@ -53,7 +72,7 @@ def test_every_query_in_the_docs_can_be_asked(page, tmp_path):
 
     for number, text in enumerate(blocks(page, "yaml")):
         for one in yaml.safe_load_all(text):
-            if isinstance(one, dict) and one.get("archive") == "asf":
+            if isinstance(one, dict) and one.get("archive") in {"asf", "safe"}:
                 query.parse(one, base=tmp_path), number
 
 

@@ -68,6 +68,17 @@ def test_a_plan_reads_what_was_written(tmp_path):
     assert list(made.unresolved()) == [("b", Unresolved(key="orbit", reason="none"))]
 
 
+def test_a_batch_has_its_part_of_the_granules_and_companions(tmp_path):
+    granules = [granule(name) for name in "abcde"]
+    companions = [Companion(id="dem", assets=(SHARED,)), Companion(id="tiles")]
+    made = write(tmp_path / "p", granules, companions=companions)
+    assert list(made.granules()) == granules
+    assert list(made.companions()) == companions
+    parts = [(list(made.granules((i, 3))), list(made.companions((i, 3)))) for i in (1, 2, 3)]
+    assert [one for part, _ in parts for one in part] == granules
+    assert [one for _, part in parts for one in part] == companions
+
+
 def test_totals_count_shared_assets_once(tmp_path):
     unsized = replace(granule("c"), assets=(Asset(key="data", path="asf/C/c/c.zip"),))
     totals = write(tmp_path / "p", [granule("a"), granule("b"), unsized]).header.totals

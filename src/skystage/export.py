@@ -30,7 +30,7 @@ def curl(assets: Iterable[Asset]) -> Iterator[str]:
     for asset, addresses in _addressed(assets):
         yield (
             "curl --fail --location --netrc-optional --cookie '' --continue-at - --retry 5 --create-dirs "
-            f"--output {shlex.quote(inside(asset))} {shlex.quote(addresses[0])}"
+            f"--output {shlex.quote(inside(asset.path))} {shlex.quote(addresses[0])}"
         )
 
 
@@ -38,7 +38,7 @@ def aria2(assets: Iterable[Asset]) -> Iterator[str]:
     """An input file for ``aria2c --input-file``: mirrors on one line, the checksum it can check."""
     for asset, addresses in _addressed(assets):
         yield "\t".join(addresses)
-        yield f"  out={inside(asset)}"
+        yield f"  out={inside(asset.path)}"
         for ours, theirs in (("sha256", "sha-256"), ("md5", "md5")):
             if ours in asset.checksums:
                 yield f"  checksum={theirs}={asset.checksums[ours]}"
@@ -49,7 +49,7 @@ def rclone(assets: Iterable[Asset]) -> Iterator[str]:
     """A CSV for ``rclone copyurl --urls``: address and file name."""
     for asset, addresses in _addressed(assets):
         row = io.StringIO()
-        csv.writer(row, lineterminator="").writerow([addresses[0], inside(asset)])
+        csv.writer(row, lineterminator="").writerow([addresses[0], inside(asset.path)])
         yield row.getvalue()
 
 

@@ -157,12 +157,19 @@ class Plan(PlanFile):
         super()._take(head)
         self.header = Header.from_json(head)
 
-    def granules(self) -> Iterator[Granule]:
-        """The kept granules, in the plan's order."""
-        for line in self._lines(0, self._span):
+    def granules(self, batch: tuple[int, int] | None = None) -> Iterator[Granule]:
+        """The kept granules of the plan, or of one batch of it, in the plan's order."""
+        for line in self._lines(*self._bounds(batch)):
             data = self._object(line)
             if data.get("kind") != "companion":
                 yield self._read(Granule.from_json, data)
+
+    def companions(self, batch: tuple[int, int] | None = None) -> Iterator[Companion]:
+        """What belongs to the area rather than to one granule, of the plan or of one batch of it."""
+        for line in self._lines(*self._bounds(batch)):
+            data = self._object(line)
+            if data.get("kind") == "companion":
+                yield self._read(Companion.from_json, data)
 
     def dropped(self) -> Iterator[Dropped]:
         """The dropped granules, each with its reason."""

@@ -46,7 +46,7 @@ class Staged:
         PlanError
             If the plan names a path outside the store.
         """
-        return self.root / inside(asset)
+        return self.root / inside(asset.path)
 
     def proof(self, asset: Asset | Entry) -> dict[str, Json] | None:
         """The receipt, as its shard has it, that this very asset is staged and was not touched since.
@@ -58,7 +58,7 @@ class Staged:
         if not candidates:
             return None
         try:
-            found = os.stat(f"{self.root}/{inside(asset)}")  # noqa: PTH116 - a third of the cost of Path.stat
+            found = os.stat(f"{self.root}/{inside(asset.path)}")  # noqa: PTH116 - a third of the cost of Path.stat
         except OSError:
             return None
         # An asset that was staged more than once has several: the one that describes the file that
@@ -74,18 +74,18 @@ class Staged:
         self._index.refresh()
 
 
-def inside(asset: Asset | Entry) -> str:
-    """The asset's path below any store or folder, if it is one that stays there.
+def inside(path: str) -> str:
+    """The path of an asset below any store or folder, if it is one that stays there.
 
     Raises
     ------
     PlanError
         If it does not.
     """
-    parts = asset.path.split("/")
-    if asset.path.startswith("/") or not all(parts) or {".", "..", HOME} & set(parts) or "\0" in asset.path:
-        raise PlanError(f"{asset.path!r} is no path inside a store", hint="the plan was changed by hand?")
-    return asset.path
+    parts = path.split("/")
+    if path.startswith("/") or not all(parts) or {".", "..", HOME} & set(parts) or "\0" in path:
+        raise PlanError(f"{path!r} is no path inside a store", hint="the plan was changed by hand?")
+    return path
 
 
 def _proves(receipt: dict[str, Json], asset: Asset | Entry) -> bool:

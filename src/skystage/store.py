@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import filecmp
 import hashlib
 import os
 import secrets
@@ -24,7 +25,6 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from skystage.locks import Lock, work
 from skystage.model import Asset, Receipt, canonical
 from skystage.parts import PartFile
 from skystage.planfile import Entry
-from skystage.staged import HOME, Staged
+from skystage.staged import HOME, Staged, inside
 
 STRIPES = 1024
 """Lock files of a store: enough that two assets in flight hardly ever share one, and no more inodes."""
@@ -210,17 +210,37 @@ class Store(Staged):
             for item in group:
                 item.result = StoreError(f"{self._shards}: cannot be written: {error.strerror}")
 
-    def link(self, asset: Asset | Entry, into: Path, *, symbolic: bool = False) -> Path:
+    def link(
+        self, asset: Asset | Entry, into: Path, *, symbolic: bool = False, name: str | None = None
+    ) -> Path:
         """Give a staged file a second name below `into`: hard link, else reflink, else copy.
 
         Who deletes or replaces that name deletes or replaces nothing else. But a hard link shares
         its time of modification with the store: who touches it voids the receipt. For them there
         is the symbolic link, which has a time of its own.
+
+        Parameters
+        ----------
+        name
+            The path below `into`, instead of the asset's own. Below its own path lies what came from a
+            store, and is replaced; at any other a file of other content is left as it is.
+
+        Raises
+        ------
+        StoreError
+            If a file of other content has that name.
         """
-        source, target = self.path(asset), into / asset.path
-        with suppress(OSError):
-            if target.is_symlink() == symbolic and target.samefile(source):
+        source, target = self.path(asset), into / inside(asset.path if name is None else name)
+        try:
+            same = target.samefile(source)
+        except OSError:  # nothing has that name, or a link to nothing
+            same = None
+        if same and target.is_symlink() == symbolic:
+            return target
+        if same is False and name is not None:
+            if filecmp.cmp(source, target):  # a copy of an earlier run
                 return target
+            raise StoreError(f"{target}: another file has that name", hint="move it away")
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
         part.unlink(missing_ok=True)

@@ -11,29 +11,39 @@ of several the one created last.
 
 from __future__ import annotations
 
+import hashlib
 import xml.etree.ElementTree as ET
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlencode
 
 from skystage.archives import Changed, Companions, odata
-from skystage.errors import CatalogueUnavailable, QueryError, SkystageError
+from skystage.errors import CatalogueUnavailable, QueryError, SkystageError, StructureError
 from skystage.model import Asset, Granule, Json, Source, Unresolved, iso
+from skystage.orbitfile import (
+    KEY,
+    MARGIN,
+    NOTE,
+    ORBIT,
+    TYPES,
+    Need,
+    OrbitName,
+    check,
+    need,
+    pairing,
+    parse_name,
+)
 
 if TYPE_CHECKING:
     from skystage.transport import Access
 
-KEY = "orbit"
-ORBIT = timedelta(seconds=12 * 86400 / 175)
-"""One revolution: Sentinel-1 repeats its track after 175 orbits in 12 days."""
-MARGIN = timedelta(seconds=60)
 LONGEST = timedelta(days=3)
 """No orbit file is valid for longer: precise ones for 26 hours, restituted ones for three."""
-TYPES = ("AUX_POEORB", "AUX_RESORB")
 BUCKET = "s1-orbits"
 WINDOWS = {
     "AUX_POEORB": (timedelta(days=400), timedelta(days=9000)),
@@ -44,22 +54,12 @@ twenty-five restituted ones keep a window below the 10,000 records that can be p
 
 
 @dataclass(frozen=True, slots=True)
-class OrbitFile:
-    """One orbit file, as its name and the catalogues describe it; times in UTC."""
+class OrbitFile(OrbitName):
+    """One orbit file, as its name and the catalogues describe it."""
 
-    name: str
-    mission: str
-    kind: str
-    created: datetime
-    start: datetime
-    stop: datetime
     size: int | None
     checksums: Mapping[str, str]
     sources: tuple[Source, ...]
-
-    def covers(self, start: datetime, stop: datetime) -> bool:
-        """Whether it reaches from one orbit before `start` to a minute after `stop`."""
-        return self.start <= start - ORBIT and stop + MARGIN <= self.stop
 
     def asset(self) -> Asset:
         """The file as an asset that all granules share that need it."""
@@ -81,45 +81,57 @@ def find(granules: Iterable[Granule], options: Json, access: Access) -> Companio
     granules
         Those that were kept; granules of other missions pass unchanged.
     options
-        ``true``, or ``{types: [AUX_POEORB]}`` to allow only precise orbits.
+        ``true``; or a mapping: ``types: [AUX_POEORB]`` allows only precise orbits, and of the orbit files
+        in ``folder`` those that cover a scene are chosen before any other of their kind.
 
     Raises
     ------
+    QueryError
+        If an option has no meaning, or the folder is not there.
     CatalogueUnavailable
-        If neither catalogue answers.
+        If neither catalogue answers, and the folder does not have what is needed.
     """
-    types = _types(options)
+    types, folder = _options(options)
     needs = _Needs()
     for granule in granules:
-        if (need := _need(granule)) is not None:
-            needs.add(need)
+        if (needed := need(granule)) is not None:
+            needs.add(needed)
+    refused: list[str] = []
+    here = {} if folder is None else _in_folder(folder, needs, types, refused)
     listed: list[Listed] = []
     degraded: dict[str, str] = {}
     for kind in types:
+        listed.append(here.pop(kind, {}))
         lacking = _Needs()
-        for need in needs:
-            if _best(listed, need) is None:
-                lacking.add(need)
-        if lacking:
+        for needed in needs:
+            if _best(listed, needed) is None:
+                lacking.add(needed)
+        if not lacking:
+            continue
+        try:
             listed.append(_listed(kind, lacking.days(), access, degraded))
+        except CatalogueUnavailable:
+            # A lesser kind that lies here is better than no plan, and the plan says so.
+            if any(_best(list(here.values()), needed) is None for needed in lacking):
+                raise
     lacks = Unresolved(key=KEY, reason=f"no {' or '.join(types)} covers it")
 
     def joined(granule: Granule) -> Granule:
-        if (need := _need(granule)) is None:
+        if (needed := need(granule)) is None:
             return granule
-        if (file := _best(listed, need)) is not None:
+        if (file := _best(listed, needed)) is not None:
             return _with(granule, file)
         return replace(granule, unresolved=(*granule.unresolved, lacks))
 
     return Companions(
         Changed(granules, joined),
-        degraded=[f"{host}: {reason}" for host, reason in sorted(degraded.items())],
+        degraded=[*refused, *(f"{host}: {reason}" for host, reason in sorted(degraded.items()))],
     )
 
 
-def _best(listed: list[Listed], need: Need) -> OrbitFile | None:
+def _best(listed: list[Listed], needed: Need) -> OrbitFile | None:
     """The orbit file for a need: of the first kind that has one."""
-    mission, start, stop = need
+    mission, start, stop = needed
     for kind in listed:
         files = kind.get(mission, [])
         # Of tens of thousands only those can cover it that begin a little before.
@@ -140,17 +152,24 @@ def choose(files: list[OrbitFile], start: datetime, stop: datetime) -> OrbitFile
     return max(covering, key=lambda file: (file.created, file.name), default=None)
 
 
-def _types(options: Json) -> tuple[str, ...]:
+def _options(options: Json) -> tuple[tuple[str, ...], Path | None]:
     if options is True:
-        return TYPES
-    asked = options.get("types", list(TYPES)) if isinstance(options, dict) else None
-    if not isinstance(asked, list) or not asked or set(options) - {"types"} or not set(asked) <= set(TYPES):
-        raise QueryError(f"with: orbits: got {options!r}", hint="true, or {types: [AUX_POEORB, AUX_RESORB]}")
-    return tuple(kind for kind in TYPES if kind in asked)
+        return TYPES, None
+    given = options if isinstance(options, dict) else {"": options}
+    asked, folder = given.get("types", list(TYPES)), given.get("folder")
+    if (
+        set(given) - {"types", "folder"}
+        or not (isinstance(asked, list) and asked and set(asked) <= set(TYPES))
+        or not isinstance(folder, str | None)
+    ):
+        hint = "true, or {types: [AUX_POEORB, AUX_RESORB], folder: DIR}"
+        raise QueryError(f"with: orbits: got {options!r}", hint=hint)
+    if folder is not None and not Path(folder).is_dir():
+        raise QueryError(f"with: orbits: folder: {folder!r} is no folder", hint="it starts where you are")
+    return tuple(kind for kind in TYPES if kind in asked), None if folder is None else Path(folder)
 
 
 Interval: TypeAlias = tuple[datetime, datetime]
-Need: TypeAlias = tuple[str, datetime, datetime]
 Listed: TypeAlias = Mapping[str, list[OrbitFile]]
 """The orbit files of one kind by mission, in order of their start."""
 
@@ -161,8 +180,8 @@ class _Needs:
     def __init__(self) -> None:
         self._ends: dict[str, array[int]] = {}
 
-    def add(self, need: Need) -> None:
-        mission, *ends = need
+    def add(self, needed: Need) -> None:
+        mission, *ends = needed
         numbers = [(end - _EPOCH) // _MICROSECOND for end in ends]
         self._ends.setdefault(mission, array("q")).extend(numbers)
 
@@ -188,22 +207,57 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def _need(granule: Granule) -> Need | None:
-    """Mission and sensing interval of a Sentinel-1 granule."""
-    platform = str(granule.properties.get("platform", "")).upper().replace(" ", "-")
-    if not platform.startswith("SENTINEL-1") or granule.start is None or granule.stop is None:
-        return None
-    return f"S1{platform[-1]}", granule.start, granule.stop
-
-
 def _with(granule: Granule, file: OrbitFile) -> Granule:
-    # A restituted orbit is replaced by the precise one when the plan is made again, three weeks later.
-    note = {"type": file.kind, "file": file.name, "upgradable": file.kind != TYPES[0]}
+    assert granule.start is not None and granule.stop is not None  # noqa: S101, PT018 - it has a need
     return replace(
         granule,
         assets=(*granule.assets, file.asset()),
-        properties={**granule.properties, "skystage:orbit": note},
+        properties={**granule.properties, NOTE: pairing(file, granule.start, granule.stop)},
     )
+
+
+# --------------------------------------------------------------------------------------------------
+# What lies in a folder
+
+
+def _in_folder(folder: Path, needs: _Needs, types: tuple[str, ...], refused: list[str]) -> dict[str, Listed]:
+    """The orbit files of a folder by kind, without those that are not what their names say."""
+    found: dict[str, dict[str, list[OrbitFile]]] = {kind: {} for kind in types}
+    for path in sorted(folder.glob("*.EOF")):
+        name = parse_name(path.name)
+        if name is not None and name.kind in found:
+            found[name.kind].setdefault(name.mission, []).append(_lying(name))
+    read: set[str] = set()
+    for files in found.values():
+        for of_mission in files.values():
+            of_mission.sort(key=lambda file: (file.start, file.name))
+        for needed in needs:
+            # Only what would be chosen is read: 4 MB each.
+            while (file := _best([files], needed)) is not None and file.name not in read:
+                at = files[file.mission].index(file)
+                try:
+                    files[file.mission][at] = _proved(file, folder / file.name)
+                    read.add(file.name)
+                except StructureError as error:
+                    refused.append(f"{folder / file.name}: not used: {error.message}")
+                    del files[file.mission][at]
+    return dict(found)
+
+
+def _lying(name: OrbitName) -> OrbitFile:
+    # Every orbit file is in the bucket, at an address that follows from its name: who has lost the
+    # folder can still fetch it.
+    source = Source(href=f"https://{BUCKET}.s3.amazonaws.com/{name.kind}/{name.name}")
+    return OrbitFile(
+        name.name, name.mission, name.kind, name.created, name.start, name.stop, None, {}, (source,)
+    )
+
+
+def _proved(file: OrbitFile, path: Path) -> OrbitFile:
+    content = path.read_bytes()
+    check(content, file)
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return replace(file, size=len(content), checksums={"md5": md5})
 
 
 # --------------------------------------------------------------------------------------------------
@@ -259,21 +313,6 @@ def _merged(first: OrbitFile, second: OrbitFile) -> OrbitFile:
     )
 
 
-def _parse(name: str) -> tuple[str, datetime, datetime, datetime] | None:
-    """Mission, creation and validity from a file name; None for names of another form."""
-    from eof.products import SentinelOrbit
-
-    try:
-        parsed = SentinelOrbit(name).full_parse()
-        times = [
-            datetime.strptime(parsed[field], SentinelOrbit.TIME_FMT).replace(tzinfo=UTC)
-            for field in ("created_datetime", "start_datetime", "stop_datetime")
-        ]
-    except ValueError:
-        return None
-    return parsed["mission"], times[0], times[1], times[2]
-
-
 def _in_bucket(kind: str, mission: str, windows: list[Interval], access: Access) -> Iterator[OrbitFile]:
     """ASF's public bucket: listed by mission, because its names begin with the creation time."""
     del windows
@@ -317,11 +356,20 @@ def _in_catalogue(kind: str, mission: str, windows: list[Interval], access: Acce
 def _file(
     name: str, kind: str, *, size: str | int | None, checksums: Mapping[str, str], source: Source
 ) -> Iterator[OrbitFile]:
-    parsed = _parse(name)
+    parsed = parse_name(name)
     if parsed is not None and name.endswith(".EOF"):
-        mission, created, start, stop = parsed
         number = None if size is None else int(size)
-        yield OrbitFile(name, mission, kind, created, start, stop, number, checksums, (source,))
+        yield OrbitFile(
+            name,
+            parsed.mission,
+            kind,
+            parsed.created,
+            parsed.start,
+            parsed.stop,
+            number,
+            checksums,
+            (source,),
+        )
 
 
 def _windows(intervals: list[Interval], kind: str) -> list[Interval]:

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "map": "draw the footprints of a plan: HTML, PNG, GeoJSON",
     "fetch": "stage the assets of a plan",
     "verify": "what is staged, missing or damaged",
+    "derive orbits": "pair scenes with orbit files, and lay them out for other tools",
     "manifest": "write what is staged as a STAC ItemCollection",
     "export": "write the plan as a list for another download tool",
     "archives": "what can be queried, with its keys",

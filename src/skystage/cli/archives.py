@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         for word, keys in (
             ("criteria", sorted(one.criteria.model_fields)),
             ("filters", sorted(one.properties)),
-            ("assets", one.asset_keys or ("open",)),
+            ("assets", ("open",) if one.asset_keys is None else one.asset_keys),
             ("with", sorted(one.companions)),
         ):
             out(f"  {word}: {', '.join(keys)}")

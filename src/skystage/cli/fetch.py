@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from skystage.cli.arguments import on_a_store, positive
 from skystage.cli.output import DONE, FAILED, out_json, say, size_text
-from skystage.errors import Offline, SkystageError
+from skystage.errors import Offline, QueryError, SkystageError
 
 if TYPE_CHECKING:
     from skystage.canon import Json
+    from skystage.model import Asset
     from skystage.planfile import Entry, PlanFile
 
 
@@ -20,6 +21,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     on_a_store(parser)
     parser.add_argument("--into", type=Path, metavar="DIR", help="link the staged files below DIR as well")
+    parser.add_argument(
+        "--layout",
+        metavar="NAME",
+        help="with --into: where another tool looks: flat, stack, isce2, s1reader, gamma, burst",
+    )
     parser.add_argument(
         "--symlink", action="store_true", help="with --into: symbolic links, for who touches what he is given"
     )
@@ -34,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from skystage.staged import Staged
 
     plan, staged = PlanFile(arguments.plan), Staged(arguments.store)
+    arranged = None if arguments.layout is None else _arranged(arguments)
     missing, already, size = [], 0, 0
     for entry in plan.entries(arguments.batch, arguments.asset):
         if (receipt := staged.proof(entry)) is None:
@@ -54,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         failures = _not_staged(missing) | plan.lacking(arguments.batch, arguments.asset)
         result = _staged_before(already, size, failures)
     if arguments.into is not None:
-        _link(plan, arguments)
+        _link(plan, arguments, arranged)
     if arguments.json:
         out_json(**result)
     for item in result["failed"]:
@@ -125,10 +132,28 @@ def _failed(failures: Mapping[str, SkystageError]) -> list[Json]:
     ]
 
 
-def _link(plan: PlanFile, arguments: argparse.Namespace) -> None:
+def _arranged(arguments: argparse.Namespace) -> dict[str, Asset]:
+    """Where each asset goes; refused before anything is fetched, if two would go to one place."""
+    from skystage import layouts
+    from skystage.plan import Plan
+
+    layout = layouts.get(arguments.layout)
+    if arguments.into is None:
+        raise QueryError("--layout: is for --into", hint="add --into DIR")
+    plan = Plan(arguments.plan)
+    batch = arguments.batch
+    return layouts.arrange(layout, plan.granules(batch), plan.companions(batch), arguments.asset)
+
+
+def _link(plan: PlanFile, arguments: argparse.Namespace, arranged: Mapping[str, Asset] | None) -> None:
     from skystage.store import Store
 
     store = Store(arguments.store, read_only=True)
-    for entry in plan.entries(arguments.batch, arguments.asset):
-        if store.proof(entry) is not None:
-            store.link(entry, arguments.into, symbolic=arguments.symlink)
+    if arranged is None:
+        for entry in plan.entries(arguments.batch, arguments.asset):
+            if store.proof(entry) is not None:
+                store.link(entry, arguments.into, symbolic=arguments.symlink)
+        return
+    for path, asset in arranged.items():
+        if store.proof(asset) is not None:
+            store.link(asset, arguments.into, symbolic=arguments.symlink, name=path)

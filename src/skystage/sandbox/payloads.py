@@ -15,9 +15,10 @@ import re
 import struct
 import zipfile
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
+from skystage.sandbox.ephemeris import SATELLITES, corners, state
 from skystage.sandbox.files import Content, Made, Noise, Segment, Segments
 
 PAYLOAD_SIZE = 48_000
@@ -208,11 +209,59 @@ def _manifest(scene: str, root: str, files: list[tuple[str, list[Segment]]]) -> 
     body = "\n".join(objects)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        '<xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1"'
+        '<xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1" xmlns:gml="http://www.opengis.net/gml"'
+        ' xmlns:safe="http://www.esa.int/safe/sentinel-1.0"'
+        ' xmlns:s1="http://www.esa.int/safe/sentinel-1.0/sentinel-1"'
         ' version="esa/safe/sentinel-1.0/sentinel-1/sar/level-1">\n'
         f"<!-- {scene}: stand-in of the skystage sandbox -->\n"
+        f"{_metadata(scene)}"
         f"<dataObjectSection>\n{body}\n</dataObjectSection>\n</xfdu:XFDU>\n"
     )
+
+
+def _metadata(scene: str) -> str:
+    """The part of a manifest that says what the product is; empty for names of other products."""
+    match = _SCENE.match(scene)
+    if match is None or match[1] not in SATELLITES:
+        return ""
+    mission, mode, product, _, polarization, begin, end, orbit, take, _ = match.groups()
+    satellite = SATELLITES[mission]
+    start, stop = (datetime.strptime(text, "%Y%m%dT%H%M%S").replace(tzinfo=UTC) for text in (begin, end))
+    # Names have whole seconds, the first line of a scene is a little later.
+    start, stop = start + timedelta(milliseconds=250), stop + timedelta(milliseconds=250)
+    edges = corners(satellite, start, stop)
+    ring = [edges[key] for key in ("NEAR_START", "FAR_START", "FAR_END", "NEAR_END")]
+    climbs = state(satellite, start)[1][2] > 0
+    channels = {"S": polarization[1], "D": "VH" if polarization[1] == "V" else "HV"}[polarization[0]]
+    times = [f"{moment:%Y-%m-%dT%H:%M:%S.%f}" for moment in (start, stop)]
+    parts = {
+        "platform": f"<safe:platform><safe:familyName>SENTINEL-1</safe:familyName><safe:number>{mission[2]}"
+        "</safe:number><safe:instrument><safe:extension><s1:instrumentMode>"
+        f"<s1:mode>{mode}</s1:mode></s1:instrumentMode></safe:extension></safe:instrument></safe:platform>",
+        "measurementOrbitReference": f'<safe:orbitReference><safe:orbitNumber type="start">{int(orbit)}'
+        '</safe:orbitNumber><safe:relativeOrbitNumber type="start">'
+        f"{satellite.relative(int(orbit))}</safe:relativeOrbitNumber><safe:extension><s1:orbitProperties>"
+        f"<s1:pass>{'ASCENDING' if climbs else 'DESCENDING'}</s1:pass></s1:orbitProperties></safe:extension>"
+        "</safe:orbitReference>",
+        "generalProductInformation": "<s1:standAloneProductInformation>"
+        f"<s1:missionDataTakeID>{int(take, 16)}</s1:missionDataTakeID>"
+        + "".join(
+            f"<s1:transmitterReceiverPolarisation>{polarization[1]}{channel}"
+            "</s1:transmitterReceiverPolarisation>"
+            for channel in channels
+        )
+        + f"<s1:productType>{product}</s1:productType></s1:standAloneProductInformation>",
+        "acquisitionPeriod": f"<safe:acquisitionPeriod><safe:startTime>{times[0]}</safe:startTime>"
+        f"<safe:stopTime>{times[1]}</safe:stopTime></safe:acquisitionPeriod>",
+        "measurementFrameSet": "<safe:frameSet><safe:frame><safe:footPrint><gml:coordinates>"
+        + " ".join(f"{latitude:.6f},{longitude:.6f}" for longitude, latitude in ring)
+        + "</gml:coordinates></safe:footPrint></safe:frame></safe:frameSet>",
+    }
+    objects = "\n".join(
+        f'<metadataObject ID="{name}"><metadataWrap><xmlData>{body}</xmlData></metadataWrap></metadataObject>'
+        for name, body in parts.items()
+    )
+    return f"<metadataSection>\n{objects}\n</metadataSection>\n"
 
 
 def _annotation(scene: str) -> str:

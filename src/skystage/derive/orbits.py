@@ -1,0 +1,200 @@
+"""The pairing table: which orbit file each Sentinel-1 scene of a plan has, and whether it can be used.
+
+What was staged is read: an orbit file counts only if its own header and state vectors cover the scene.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from skystage import layouts
+from skystage.archives.safe import Safe
+from skystage.errors import SkystageError, StructureError, TransferError
+from skystage.model import Asset, Granule, Json, Receipt, iso
+from skystage.orbitfile import KEY, OrbitName, check, mission, need, pairing, parse_name
+from skystage.plan import Plan
+from skystage.store import Store
+from skystage.verify import digest_file, prove
+
+TABLE = "orbits.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A Sentinel-1 scene with its orbit file, or without one and the reason why.
+
+    Attributes
+    ----------
+    note
+        What the plan says of the file (`skystage.orbitfile.pairing`).
+    """
+
+    granule: Granule
+    asset: Asset | None = None
+    note: Mapping[str, Json] | None = None
+    reason: str = ""
+
+
+def pair(plan: Plan, store: Store, failures: Mapping[str, SkystageError] | None = None) -> list[Pair]:
+    """Look at the orbit file of each Sentinel-1 scene of a plan, in the plan's order.
+
+    Parameters
+    ----------
+    failures
+        Why assets could not be fetched, by their path.
+    """
+    read: dict[str, str] = {}
+    found = []
+    for granule in plan.granules():
+        if mission(granule) is None:
+            continue
+        asset = granule.asset(KEY)
+        file = None if asset is None else parse_name(asset.name)
+        # A product on disk that cannot be read has no use for an orbit.
+        broken = [one.reason for one in granule.unresolved if one.key == KEY or granule.archive == Safe.name]
+        if broken or asset is None or file is None:
+            reason = "; ".join(broken) or "the plan has no orbit for it: make it with `with: {orbits: true}`"
+        elif store.receipt(asset) is None:
+            error = (failures or {}).get(asset.path)
+            reason = error.message if error else f"{asset.name} is not staged: skystage fetch --asset {KEY}"
+        else:
+            if asset.path not in read:
+                read[asset.path] = _fault(store.path(asset), file)
+            reason = read[asset.path] or _gap(granule, file)
+        if reason or file is None or granule.start is None or granule.stop is None:
+            found.append(Pair(granule, reason=reason))
+        else:
+            found.append(Pair(granule, asset, pairing(file, granule.start, granule.stop)))
+    return found
+
+
+def _fault(path: Path, file: OrbitName) -> str:
+    try:
+        check(path.read_bytes(), file)
+    except StructureError as error:
+        return error.message
+    return ""
+
+
+def _gap(granule: Granule, file: OrbitName) -> str:
+    needed = need(granule)
+    if needed is None or file.mission != needed[0] or not file.covers(*needed[1:]):
+        return f"{file.name}: does not cover it from one orbit before to a minute after"
+    return ""
+
+
+def take(assets: Iterable[Asset], folder: Path, store: Store) -> int:
+    """Stage orbit files that lie in a folder, without a request; the number of those that were taken.
+
+    One that is not what the plan expects stays where it is, and is left to be fetched.
+    """
+    taken = 0
+    for asset in assets:
+        source = folder / asset.name
+        if store.receipt(asset) is not None or not source.is_file():
+            continue
+        with store.lock(asset), suppress(TransferError):
+            part = store.part(asset)
+            part.discard()
+            shutil.copyfile(source, part.path)
+            digests = digest_file(part.path, asset.checksums)
+            verified = prove(asset, part.path, digests)
+
+            def receipt(
+                found: os.stat_result,
+                asset: Asset = asset,
+                digests: Mapping[str, str] = digests,
+                verified: str = verified,
+                source: Path = source,
+            ) -> Receipt:
+                return Receipt(
+                    path=asset.path,
+                    size=found.st_size,
+                    mtime_ns=found.st_mtime_ns,
+                    digests=digests,
+                    verified=verified,
+                    source=source.resolve().as_uri(),
+                    staged=datetime.now(UTC),
+                    attempts=0,
+                )
+
+            store.publish(asset, part.path, part, receipt)
+            taken += 1
+    return taken
+
+
+def link(
+    plan: Plan,
+    pairs: Iterable[Pair],
+    store: Store,
+    out: Path,
+    layout: layouts.Layout,
+    *,
+    symbolic: bool = False,
+) -> int:
+    """Link what is staged of a plan to where a tool looks for it; the number of paths.
+
+    Orbit files that cannot be used are left out.
+
+    Raises
+    ------
+    PlanError
+        If two assets would go to one path: before anything is linked.
+    StoreError
+        If a file of other content lies there.
+    """
+    usable = {one.asset.path for one in pairs if one.asset is not None}
+    count = 0
+    for path, asset in layouts.arrange(layout, plan.granules(), plan.companions()).items():
+        if store.receipt(asset) is not None and (asset.key != KEY or asset.path in usable):
+            store.link(asset, out, symbolic=symbolic, name=path)
+            count += 1
+    return count
+
+
+def table(
+    pairs: Iterable[Pair], store: Store, out: Path, layout: layouts.Layout | None = None
+) -> dict[str, list[Json]]:
+    """The pairing table as JSON; paths are relative to `out`.
+
+    ``pairs`` are the scenes with their orbit file, ``without`` those that have none, each with its reason.
+    """
+    found: dict[str, list[Json]] = {"pairs": [], "without": []}
+    base = out.resolve()
+    for one in pairs:
+        granule = one.granule
+        row: dict[str, Json] = {
+            "scene": granule.id,
+            "platform": mission(granule),
+            "start": None if granule.start is None else iso(granule.start),
+            "stop": None if granule.stop is None else iso(granule.stop),
+        }
+        if one.asset is None or one.note is None:
+            found["without"].append({**row, "reason": one.reason})
+            continue
+        if layout is None:
+            path = os.path.relpath(store.path(one.asset).resolve(), base)
+        else:
+            path = layout(granule, one.asset)
+        found["pairs"].append({**row, **one.note, "path": path})
+    return found
+
+
+def write(found: Mapping[str, Collection[Json]], out: Path) -> Path:
+    """Write the table, a scene a line; the same pairs are the same bytes."""
+    path = out / TABLE
+    part = path.with_name(f".{TABLE}.{os.getpid()}.part")
+    parts = []
+    for name, rows in found.items():
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        parts.append(f'"{name}": [\n{lines}\n]' if rows else f'"{name}": []')
+    part.write_text("{" + ",\n".join(parts) + "}\n", encoding="utf-8")
+    part.replace(path)
+    return path
