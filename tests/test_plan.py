@@ -75,8 +75,8 @@ def test_a_batch_has_its_part_of_the_granules_and_companions(tmp_path):
     assert list(made.granules()) == granules
     assert list(made.companions()) == companions
     parts = [(list(made.granules((i, 3))), list(made.companions((i, 3)))) for i in (1, 2, 3)]
-    assert sum((part for part, _ in parts), []) == granules
-    assert sum((part for _, part in parts), []) == companions
+    assert [one for part, _ in parts for one in part] == granules
+    assert [one for _, part in parts for one in part] == companions
 
 
 def test_totals_count_shared_assets_once(tmp_path):
