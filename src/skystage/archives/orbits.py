@@ -276,8 +276,11 @@ def _listed(
     for mission, intervals in needs.items():
         windows = _windows(intervals, kind)
         merged: dict[str, OrbitFile] = {}
-        failures: list[SkystageError] = []
         for listing in lists:
+            host = _HOSTS[listing.__name__]
+            if host in degraded:
+                # Asked again for each mission and kind, a host that is down would cost minutes.
+                continue
             try:
                 for file in listing(kind, mission, windows, access):
                     # The bucket lists all there are: more than memory should hold for a few scenes.
@@ -285,12 +288,10 @@ def _listed(
                         known = merged.get(file.name)
                         merged[file.name] = file if known is None else _merged(known, file)
             except SkystageError as error:
-                failures.append(error)
-                degraded[_HOSTS[listing.__name__]] = error.message
-        if len(failures) == len(lists):
-            raise CatalogueUnavailable(
-                f"orbits: neither catalogue answers: {failures[0].message}; {failures[1].message}"
-            ) from failures[0]
+                degraded[host] = error.message
+        if len(degraded) == len(lists):
+            reasons = "; ".join(degraded.values())
+            raise CatalogueUnavailable(f"orbits: neither catalogue answers: {reasons}")
         out[mission] = sorted(merged.values(), key=lambda file: (file.start, file.name))
     return out
 
