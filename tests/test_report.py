@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from skystage import aoi, planning, query
 from skystage.archives.asf import Asf
 from skystage.model import Granule
 from skystage.report import Pass, coverage_by_date, stacks
+from skystage.searching import SearchFile, search
+from skystage.transport import Access
 
 AREA = aoi.parse([0, 0, 4, 1])
 FIRST = datetime(2020, 1, 1, 5, tzinfo=UTC)
@@ -133,34 +133,42 @@ def test_a_moon_is_measured_as_a_moon():
     assert [len(one.covered) for one in told(here)] == [1]
 
 
-@pytest.mark.parametrize("least", [0.2, 0.5, 0.8, 1.0])
-def test_the_filter_keeps_the_dates_that_cover(box, access, tmp_path, least):
-    asked = {"archive": "asf", "area": [-122.5, 38.6, -121.0, 41.0], "processing_level": "SLC"}
-    agrees(asked, access, tmp_path, least)
-
-
-@pytest.mark.parametrize("least", [0.5, 0.7, 0.9])
-def test_the_filter_keeps_the_recorded_dates_that_cover(open_box, recordings, access, tmp_path, least):
-    open_box(catalogue=recordings)
-    covered, uncovered = agrees(
-        {"archive": "asf", "area": [-123.5, 38.0, -121.5, 40.5]}, access, tmp_path, least
-    )
-    assert len(covered) + len(uncovered) == 342
-
-
-def agrees(asked, access, folder, least) -> tuple[list[Pass], list[Pass]]:
-    whole = planning.build(query.parse(asked), folder / "whole", access)
-    tracks = told(whole.granules(), whole.query["area"], least)
-    some = {"min_coverage": least, "coverage_by": "date"}
-    kept = planning.build(query.parse(asked | {"filter": some}), folder / "some", access)
+def agrees(found: SearchFile, folder, least: float) -> tuple[list[Pass], list[Pass]]:
+    """What is told of a search is what the filter makes of it."""
+    tracks = told(found.granules(), found.query["area"], least)
+    asked = query.parse({**found.query, "filter": {"min_coverage": least, "coverage_by": "date"}})
+    made = planning.build(asked, folder / "plan", Access(), searched=found)
     covered = [one for track in tracks for one in track.covered]
     uncovered = [one for track in tracks for one in track.uncovered]
-    assert {name for one in covered for name in one.granules} == {one.id for one in kept.granules()}
-    dropped = {one.id for one in kept.dropped() if one.reason == "min_coverage"}
+    assert {name for one in covered for name in one.granules} == {one.id for one in made.granules()}
+    dropped = {one.id for one in made.dropped() if one.reason == "min_coverage"}
     assert {name for one in uncovered for name in one.granules} == dropped
     assert all(one.coverage >= least for one in covered)
     assert all(one.coverage < least for one in uncovered)
     return covered, uncovered
+
+
+def test_the_filter_keeps_the_dates_that_cover(box, access, tmp_path):
+    asked = {
+        "archive": "asf",
+        "area": [-122.5, 38.6, -121.0, 41.0],
+        "processing_level": "SLC",
+        "relative_orbit": 35,
+    }
+    found = search(query.parse(asked), tmp_path / "granules", access)
+    told = [agrees(found, tmp_path, least) for least in (0.2, 0.6, 1.0)]
+    assert [len(covered) for covered, _ in told] == [14, 1, 0]
+
+
+def test_the_filter_keeps_the_recorded_dates_that_cover(open_box, recordings, access, tmp_path):
+    open_box(catalogue=recordings)
+    asked = {"archive": "asf", "area": [-123.5, 38.0, -121.5, 40.5], "relative_orbit": 35}
+    found = search(query.parse(asked), tmp_path / "granules", access)
+    for least in (0.3, 0.5, 0.6):
+        covered, uncovered = agrees(found, tmp_path, least)
+        assert len(covered) + len(uncovered) == 342
+        assert covered
+        assert uncovered or least < 0.6
 
 
 def test_a_stack_lists_its_scenes_with_their_times():
