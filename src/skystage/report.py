@@ -82,7 +82,8 @@ def stacks(granules: Iterable[Granule]) -> list[Stack]:
     groups: dict[str, _Members] = defaultdict(_Members)
     for granule in granules:
         groups[granule.stack or UNKNOWN].add(granule)
-    found = [members.stack(key) for key, members in groups.items()]
+    # One after the other is let go: with 100,000 scenes there is no room for all of it twice.
+    found = [groups.pop(key).stack(key) for key in list(groups)]
     return sorted(found, key=lambda one: (one.direction, one.path.zfill(6), one.frame.zfill(9), one.key))
 
 
