@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/python flows/demo.py
 
 # The rooms without I/O: every branch of them is tested.
-PURE := model errors events query criteria aoi filters spool plan planning resume verify orbitfile layouts \
+PURE := model errors events query criteria aoi filters spool plan planning report resume searching verify orbitfile layouts \
   maps/scene maps/graticule
 COMMA := ,
 SPACE := $(subst ,, )

@@ -83,9 +83,9 @@ def granules(count: int) -> Iterator[Any]:
         )
 
 
-def planned(path: Path, found: Iterator[Any], **asked: Any) -> Any:
-    """A plan of these granules, made as any other."""
-    from skystage import archives, planning
+def holding(found: Iterator[Any]) -> None:
+    """From now on the archive has these granules."""
+    from skystage import archives
     from skystage.archives import asf
     from skystage.model import Query
     from skystage.transport import Access
@@ -96,6 +96,15 @@ def planned(path: Path, found: Iterator[Any], **asked: Any) -> Any:
             return archives.Search(found)
 
     archives.get = lambda name: Generated()  # noqa: ARG005
+
+
+def planned(path: Path, found: Iterator[Any], **asked: Any) -> Any:
+    """A plan of these granules, made as any other."""
+    from skystage import planning
+    from skystage.model import Query
+    from skystage.transport import Access
+
+    holding(found)
     return planning.build(Query(archive="asf", **asked), path, Access())
 
 
@@ -111,6 +120,17 @@ def plan(count: int, root: Path) -> Callable[[], object]:
 def filtered(count: int, root: Path) -> Callable[[], object]:
     """The same with an area, filters on granules and filters on stacks."""
     return lambda: planned(root / "plan", granules(count), **ASKED)
+
+
+def again(count: int, root: Path) -> Callable[[], object]:
+    """A plan of what was searched before."""
+    from skystage import planning, searching
+    from skystage.model import Query
+    from skystage.transport import Access
+
+    holding(granules(count))
+    found = searching.search(Query(archive="asf"), root / "granules", Access())
+    return lambda: planning.build(Query(archive="asf"), root / "plan", Access(), searched=found)
 
 
 def deduplicated(count: int, root: Path) -> Callable[[], object]:
@@ -189,6 +209,7 @@ def searched(count: int, root: Path) -> Callable[[], object]:
 CASES: dict[str, Callable[[int, Path], Callable[[], object]]] = {
     "plan": plan,
     "filter": filtered,
+    "from": again,
     "dedupe": deduplicated,
     "verify": command("verify", "PLAN", "--store", "STORE"),
     "manifest": command("manifest", "PLAN", "--store", "STORE", "-o", "OUT"),

@@ -442,3 +442,27 @@ def test_coverage_is_a_fraction_and_never_shrinks(
     assert 0 <= before <= 1
     assert 0 <= after <= 1
     assert after >= before - 1e-9
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        [[0, 0], [2, 0], [2, 1], [0, 1], [0, 0]],
+        [[0, 0], [0, 1], [2, 1], [2, 0], [0, 0]],
+        [[0, 0], [2, 1], [2, 0], [0, 1], [0, 0]],
+        [[0, 0, 7], [2, 0, 7], [2, 1, 7], [0, 1, 7], [0, 0, 7]],
+        [[0, 0], [2, 0], [2, 1], [0, 1]],
+        [[179, 0], [-179, 0], [-179, 1], [179, 1], [179, 0]],
+        [[179, 0], [181, 0], [181, 1], [179, 1], [179, 0]],
+    ],
+    ids=["plain", "clockwise", "crossing itself", "with heights", "unclosed", "jumping", "beyond 180"],
+)
+def test_a_footprint_of_one_ring_is_what_it_is_as_one_part_of_many(ring):
+    """The quick way that most footprints take leads where the other one does."""
+    one = {"type": "Polygon", "coordinates": [ring]}
+    many = {"type": "MultiPolygon", "coordinates": [[ring]]}
+    area = aoi.Area(aoi.parse([-180, -1, 180, 3]))
+    assert area.coverage([one]) == pytest.approx(area.coverage([many]), rel=1e-12)
+    assert area.coverage([one]) > 0
+    here = {"type": "Point", "coordinates": [ring[0][0], 0]}
+    assert aoi.intersects(one, here) is aoi.intersects(many, here) is True

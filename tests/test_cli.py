@@ -193,7 +193,7 @@ def test_a_search_lists_granules_as_table_json_and_geojson(box, run, ask, tmp_pa
     assert features[0]["geometry"]["type"] == "Polygon"
     code, out, _ = run("search", ask(), "-o", tmp_path / "granules.ndjson")
     assert (code, out) == (0, "")
-    assert len((tmp_path / "granules.ndjson").read_text().splitlines()) == 15
+    assert len((tmp_path / "granules.ndjson").read_text().splitlines()) == 16  # with its header
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--geojson"]])
@@ -240,7 +240,79 @@ def test_a_summary_shows_the_stacks(planned, run):
     assert "ascending  35" in out
     stacks = json.loads(run("summary", planned, "--json", "--scenes")[1])["stacks"]
     assert sum(len(stack["granules"]) for stack in stacks) == 15
-    assert stacks[0]["stack"] in run("summary", planned, "--scenes")[1]
+    listed = run("summary", planned, "--scenes")[1]
+    assert stacks[0]["stack"] in listed
+    assert "  2018-01-02 02:07:01  S1B_IW_SLC" in listed
+
+
+def test_explained_drops_are_json_too(box, run, ask, tmp_path):
+    asked = ask(filter={"polarization": ["VV"]})
+    code, out, err = run("plan", asked, "-o", tmp_path / "p", "--explain", "--json")
+    made = json.loads(out)
+    assert code == 0
+    assert len(made["explained"]) == sum(made["dropped"].values()) >= 13
+    assert {one["reason"] for one in made["explained"]} == set(made["dropped"])
+    assert all(set(one) == {"id", "reason"} for one in made["explained"])
+    assert "  polarization" not in err
+    run("plan", asked, "-o", tmp_path / "p")
+    assert [one["id"] for one in made["explained"]] == [
+        drop.id for drop in plan.Plan(tmp_path / "p").dropped()
+    ]
+
+
+def test_search_once_and_filter_as_often_as_you_like(box, run, ask, tmp_path):
+    granules, made = tmp_path / "granules.ndjson", tmp_path / "p"
+    plain = {"with": None}
+    assert run("search", ask(**plain), "-o", granules)[0] == 0
+    box.clear()
+    kept = []
+    for criteria in ({"polarization": "VV"}, {"latest": 3}, {}):
+        code, out, _ = run("plan", ask(**plain, filter=criteria), "-o", made, "--from", granules, "--json")
+        assert code == 0
+        kept.append(json.loads(out)["granules"])
+    assert (kept, box.requests()) == ([2, 4, 15], [])
+    assert run("summary", granules)[1] == run("summary", made)[1]
+    code, _, err = run("plan", ask(**plain, relative_orbit=100), "-o", made, "--from", granules)
+    assert code == 2
+    assert err.startswith("skystage: relative_orbit: got [100]")
+    assert len(err.splitlines()) == 1
+    code, _, err = run("plan", ask(**plain), "-o", made, "--from", made)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "not a search" in err
+
+
+def test_a_summary_tells_which_dates_cover_the_area(box, run, ask, tmp_path):
+    made = tmp_path / "p"
+    run("plan", ask(area=[-122.5, 38.6, -121.0, 41.0], **{"with": None}), "-o", made)
+    box.clear()
+    code, out, err = run("summary", made, "--dates", "--min-coverage", "0.6")
+    head, *rows = out.splitlines()
+    assert (code, box.requests()) == (0, [])
+    assert head.split() == ["direction", "path", "date", "platform", "frames", "coverage", "why", "not"]
+    assert [row.split()[2] for row in rows] == sorted(row.split()[2] for row in rows)
+    assert "missing p35_f127" in out
+    assert "ascending 35: 1 of 14 dates cover the area" in err
+    told = json.loads(run("summary", made, "--dates", "--min-coverage", "0.6", "--json")[1])
+    assert told["min_coverage"] == 0.6
+    (track,) = told["tracks"]
+    assert set(track) == {"direction", "path", "covered", "uncovered"}
+    assert (len(track["covered"]), len(track["uncovered"])) == (1, 13)
+    assert set(track["covered"][0]) == {"date", "platform", "granules", "coverage", "missing"}
+    assert run("summary", made, "--dates")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--min-coverage", "0.5"], "--min-coverage: is for --dates"),
+        (["--dates", "--min-coverage", "50"], "'50' is not a part of the area"),
+        (["--dates"], "its query has no area"),
+    ],
+)
+def test_dates_without_what_they_need_are_refused(planned, run, words, message):
+    code, out, err = run("summary", planned, *words)
+    assert (code, out) == (2, "")
+    assert message in err
 
 
 def test_two_plans_are_compared(planned, run, ask, tmp_path):

@@ -64,6 +64,18 @@ def test_the_commands_about_orbits_and_layouts_do_what_they_say(box, tmp_path, m
     assert (tmp_path / "orbits" / "orbits.json").stat().st_size > 1000
 
 
+def test_the_query_page_searches_once_and_filters_often(box, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "query.md"
+    (tmp_path / "query.yaml").write_text(blocks(page, "yaml")[0])
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    (commands,) = blocks(page, "console")
+    lines = [line.removeprefix("$ ").partition("#")[0] for line in commands.splitlines()]
+    assert [run(shlex.split(line), environment) != "" for line in lines] == [False, False, True]
+    (program,) = blocks(page, "python")
+    assert run([sys.executable, "-c", program], environment) == "2 kept of 15\n3 kept of 15\n"
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in ELSEWHERE], ids=lambda p: p.name)
 def test_every_query_in_the_docs_can_be_asked(page, tmp_path):
     import yaml

@@ -2,19 +2,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from shapely.geometry import mapping, shape
 
 from skystage import aoi, criteria, filters
 from skystage.archives import Archive
 from skystage.errors import QueryError
 from skystage.filters import Filter
 from skystage.model import Asset, Dropped, Granule
+from skystage.sandbox.ephemeris import PERIOD, SATELLITES, corners, state
 from skystage.spool import Spool
 
 PROPERTIES = {
@@ -272,7 +276,10 @@ def test_coverage_by_scene_looks_at_each_granule() -> None:
     ("one", "other", "same"),
     [
         ({"orbit": 7}, {"orbit": 7}, True),
-        ({"orbit": 7, "day": 1}, {"orbit": 7, "day": 2}, True),
+        ({"orbit": 7, "day": 1}, {"orbit": 7, "day": 2}, False),
+        ({"flightDirection": "ASCENDING", "orbit": 7}, {"flightDirection": "A", "orbit": 8}, True),
+        ({"flightDirection": "ASCENDING"}, {"flightDirection": "DESCENDING"}, False),
+        ({"flightDirection": "NA", "orbit": 7}, {"flightDirection": "NA", "orbit": 8}, False),
         ({"orbit": 7}, {"orbit": 8}, False),
         ({"orbit": 7, "platform": "S1A"}, {"orbit": 7, "platform": "S1B"}, False),
         ({"pathNumber": 35}, {"pathNumber": 35}, True),
@@ -294,6 +301,87 @@ def test_frames_of_one_pass_need_not_come_one_after_the_other() -> None:
     frames = [(1, LEFT, 7), (2, LEFT, 8), (3, RIGHT, 7), (4, LEFT, 9), (5, RIGHT, 9)]
     granules = [granule(n, geometry=part, orbit=orbit) for n, part, orbit in frames]
     assert kept(granules, AREA, min_coverage=0.9, coverage_by="date") == ["g1", "g3", "g4", "g5"]
+
+
+def frames(begin: datetime, count: int, mission: str = "S1A", *, said: bool = True) -> list[Granule]:
+    """Frames as a satellite takes them one after the other, 25 s apart and 27 s long."""
+    satellite, found = SATELLITES[mission], []
+    for number in range(count):
+        start = begin + timedelta(seconds=25 * number)
+        edges = corners(satellite, start, start + timedelta(seconds=27))
+        ring = [edges[key] for key in ("NEAR_START", "FAR_START", "FAR_END", "NEAR_END", "NEAR_START")]
+        orbit = satellite.orbit_at(start)
+        northward = state(satellite, start)[1][2] > 0
+        numbers = {"orbit": orbit, "pathNumber": satellite.relative(orbit)}
+        one = granule(
+            number,
+            platform=mission,
+            flightDirection="ASCENDING" if northward else "DESCENDING",
+            geometry=aoi.split({"type": "Polygon", "coordinates": [ring]}),
+            **(numbers if said else {}),
+        )
+        found.append(replace(one, id=f"{mission}-{start:%Y%m%dT%H%M%S}", start=start, stop=start))
+    return found
+
+
+def together(granules: list[Granule]) -> dict[str, Any]:
+    """The area that they cover together."""
+    return aoi.parse(mapping(shapely.union_all([shape(one.geometry) for one in granules if one.geometry])))
+
+
+NODE = SATELLITES["S1A"].node_of(30_000)
+# A minute before a midnight, and a quarter of a revolution after a node: there it flies over 180 degrees.
+MIDNIGHT = datetime(2020, 3, 2, tzinfo=UTC) - timedelta(seconds=60)
+FIJI = SATELLITES["S1A"].node_of(SATELLITES["S1A"].first_pass(66, NODE)) + timedelta(seconds=5560)
+
+
+@pytest.mark.parametrize(
+    ("begin", "said", "changes"),
+    [
+        (NODE - timedelta(seconds=60), True, lambda one: one.properties["orbit"]),
+        (MIDNIGHT, True, lambda one: one.start.date()),
+        (MIDNIGHT, False, lambda one: one.start.date()),
+        (FIJI, True, lambda one: one.geometry["type"]),
+    ],
+    ids=["equator", "midnight", "midnight, orbit unknown", "antimeridian"],
+)
+def test_a_pass_is_one_across_the_equator_midnight_and_the_antimeridian(
+    begin: datetime, said: bool, changes: Any
+) -> None:
+    one = frames(begin, 6, said=said)
+    later = frames(begin + timedelta(days=12), 6, said=said)
+    assert len({changes(frame) for frame in one}) == 2  # else nothing is shown
+    area, asked = together(one), {"min_coverage": 0.98, "coverage_by": "date"}
+    for shuffled in ([*one, *later], [*later[::-1], *one[::-1]]):
+        assert kept(shuffled, area, **asked) == sorted(frame.id for frame in [*one, *later])
+        # Of a pass that lacks a frame all are dropped, and the other pass does not help it.
+        lacking = [frame for frame in shuffled if frame != one[2]]
+        assert kept(lacking, area, **asked) == [frame.id for frame in later]
+        assert reasons(lacking, area, **asked) == ["min_coverage"] * 5
+
+
+def test_passes_of_one_direction_are_told_apart_by_half_a_revolution_between_them() -> None:
+    """Seen from the equator: the same side of the next revolution is another pass, on another track."""
+    begin, turn = NODE - timedelta(seconds=60), timedelta(seconds=PERIOD)
+    one, beside = frames(begin, 6), frames(begin + turn, 6)
+    area = together([*one, *beside])
+    assert kept([*one, *beside], area, min_coverage=0.9, coverage_by="date") == []
+    assert len(kept([*one, *beside], area, min_coverage=0.4, coverage_by="date")) == 12
+
+
+def test_a_pass_may_have_gaps_where_nothing_was_asked_for() -> None:
+    begin = NODE - timedelta(minutes=15)
+    south, north = frames(begin, 2), frames(begin + timedelta(minutes=30), 2)
+    area, asked = together([*south, *north]), {"min_coverage": 0.98, "coverage_by": "date"}
+    assert len(kept([*south, *north], area, **asked)) == 4
+
+
+def test_two_platforms_side_by_side_are_two_passes() -> None:
+    one = frames(NODE, 2)
+    twin = [
+        replace(frame, id=f"{frame.id}b", properties={**frame.properties, "platform": "S1B"}) for frame in one
+    ]
+    assert kept([one[0], twin[1]], together(one), min_coverage=0.9, coverage_by="date") == []
 
 
 def test_coverage_without_an_area_is_an_error() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skystage.planning import build as build_plan
     from skystage.query import parse as parse_query
     from skystage.query import read as read_query
+    from skystage.searching import SearchFile, search
     from skystage.store import Store
     from skystage.transport import Access
 
@@ -30,6 +31,7 @@ _PUBLIC = {
     "Plan": ("skystage.plan", "Plan"),
     "Query": ("skystage.model", "Query"),
     "Receipt": ("skystage.model", "Receipt"),
+    "SearchFile": ("skystage.searching", "SearchFile"),
     "SkystageError": ("skystage.errors", "SkystageError"),
     "Source": ("skystage.model", "Source"),
     "Store": ("skystage.store", "Store"),
@@ -39,6 +41,7 @@ _PUBLIC = {
     "fetch_plan": ("skystage.batch", "fetch_plan"),
     "parse_query": ("skystage.query", "parse"),
     "read_query": ("skystage.query", "read"),
+    "search": ("skystage.searching", "search"),
 }
 
 __all__ = [
@@ -48,6 +51,7 @@ __all__ = [
     "Plan",
     "Query",
     "Receipt",
+    "SearchFile",
     "SkystageError",
     "Source",
     "Store",
@@ -58,6 +62,7 @@ __all__ = [
     "fetch_plan",
     "parse_query",
     "read_query",
+    "search",
 ]
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from skystage.criteria import (
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 Verdict: TypeAlias = bool | None
 """Matches, does not match, or cannot be told."""
 Test: TypeAlias = Callable[[Granule], Verdict]
+BREAK = timedelta(minutes=40)
+"""A longer pause is between two passes. From one pass to the next in the same direction it is half a
+revolution: 44 minutes in the lowest orbits (250 km, by Kepler's third law), 49 for Sentinel-1."""
 
 
 class Filter:
@@ -92,13 +95,13 @@ class Filter:
 
     def swath(self, granule: Granule) -> str | None:
         """What the frames of one pass share, where coverage is by pass: `skystage.spool` sorts by it."""
-        return canonical(_pass(granule, self._properties)) if self._by_pass else None
+        return swath(granule, self._properties) if self._by_pass else None
 
     def finish(self, spool: Spool) -> None:
         """Drop from a spool what fails the criteria on several granules."""
         if self._by_pass and self._covers is not None:
             uncovered: list[int] = []
-            for frames in spool.swaths():
+            for frames in passes(spool.swaths()):
                 if not self._covers([granule for _, granule in frames]):
                     uncovered += [number for number, _ in frames]
             spool.drop(uncovered, "min_coverage")
@@ -287,20 +290,49 @@ def _within(value: Json, bounds: Mapping[str, Json]) -> Verdict:
 # Tests on several granules
 
 
-def _pass(granule: Granule, properties: Mapping[str, str]) -> list[str]:
-    """What the frames of one pass share: the absolute orbit of a platform, else the day and the track."""
+def swath(granule: Granule, properties: Mapping[str, str]) -> str:
+    """What all frames of one pass share, as text: the platform, and the direction that it flies in.
 
-    def say(name: str) -> str:
-        return str(_lookup(granule.properties, properties.get(name, name)))
+    Where the direction is not known, absolute and relative orbit stand for it. A granule of unknown time
+    is a pass of its own.
 
-    whose = [granule.body, granule.collection]
-    orbit = say("absolute_orbit")
-    if orbit != "None":
-        return [*whose, say("platform"), orbit]
-    if granule.start is None:
-        return [*whose, granule.id]
-    day = granule.start.astimezone(UTC).date().isoformat()
-    return [*whose, say("platform"), day, say("relative_orbit")]
+    Parameters
+    ----------
+    properties
+        Criterion to dotted path into `Granule.properties`; see `Filter`.
+    """
+
+    def say(name: str) -> Json:
+        return _lookup(granule.properties, properties.get(name, name))
+
+    letter = str(say("flight_direction") or say("orbit_direction") or "").strip()[:1].upper()
+    side = letter if letter in {"A", "D"} else [say("absolute_orbit"), say("relative_orbit")]
+    alone = granule.id if granule.start is None else None
+    return canonical([granule.body, granule.collection, say("platform"), side, alone])
+
+
+def passes(frames: Iterable[tuple[str, int, Granule]]) -> Iterator[list[tuple[int, Granule]]]:
+    """Tell passes apart: frames of one swath between which there is no long break.
+
+    Neither the day nor the orbit's number tells: one changes at midnight, the other at the ascending
+    node, and both may be in the midst of a pass.
+
+    Parameters
+    ----------
+    frames
+        Swath, number and granule, in order of swath and time.
+    """
+    found: list[tuple[int, Granule]] = []
+    of, last = "", None
+    for key, number, granule in frames:
+        broken = last is not None and granule.start is not None and granule.start - last > BREAK
+        if found and (key != of or broken):
+            yield found
+            found = []
+        found.append((number, granule))
+        of, last = key, granule.start
+    if found:
+        yield found
 
 
 def _coverage(area: Mapping[str, Json], least: float) -> Callable[[Iterable[Granule]], bool]:

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import groupby
@@ -32,7 +32,7 @@ from skystage.model import (
     from_iso,
     iso,
 )
-from skystage.planfile import FORMAT, PlanFile
+from skystage.planfile import FORMAT, PASSING, PlanFile
 
 T = TypeVar("T")
 CLIENTS = ("asf_search", "requests", "shapely", "pyproj")
@@ -99,16 +99,7 @@ class Header:
     def to_json(self) -> dict[str, Json]:
         """As the first line of the file."""
         return {
-            **self.lasting(),
-            "created": iso(self.created),
-            "tools": dict(self.tools),
-            "digest": self.digest,
-        }
-
-    def lasting(self) -> dict[str, Json]:
-        """What the digest is taken of: without time and tools."""
-        return {
-            "kind": "plan",
+            "kind": Plan.kind,
             "format": FORMAT,
             "query": self.query,
             "hits": self.hits,
@@ -118,6 +109,9 @@ class Header:
             "totals": self.totals.to_json(),
             "span": self.span,
             "length": self.length,
+            "created": iso(self.created),
+            "tools": dict(self.tools),
+            "digest": self.digest,
         }
 
     @classmethod
@@ -159,22 +153,22 @@ class Plan(PlanFile):
 
     def granules(self, batch: tuple[int, int] | None = None) -> Iterator[Granule]:
         """The kept granules of the plan, or of one batch of it, in the plan's order."""
-        for line in self._lines(*self._bounds(batch)):
-            data = self._object(line)
+        for text in self._lines(*self._bounds(batch)):
+            data = self._object(text)
             if data.get("kind") != "companion":
                 yield self._read(Granule.from_json, data)
 
     def companions(self, batch: tuple[int, int] | None = None) -> Iterator[Companion]:
         """What belongs to the area rather than to one granule, of the plan or of one batch of it."""
-        for line in self._lines(*self._bounds(batch)):
-            data = self._object(line)
+        for text in self._lines(*self._bounds(batch)):
+            data = self._object(text)
             if data.get("kind") == "companion":
                 yield self._read(Companion.from_json, data)
 
     def dropped(self) -> Iterator[Dropped]:
         """The dropped granules, each with its reason."""
-        for line in self._lines(self._span, None):
-            data = self._object(line)
+        for text in self._lines(self._span, None):
+            data = self._object(text)
             yield self._read(lambda one: Dropped(id=one["id"], reason=one["dropped"]), data)
 
     def assets(self, batch: tuple[int, int] | None = None) -> Iterator[Asset]:
@@ -244,16 +238,16 @@ def write(
     with tempfile.TemporaryFile(dir=path.parent) as spool:
         counts = _Counts()
         for granule in _in_order(granules, _place):
-            spool.write(_line(counts.granule(granule)))
+            spool.write(as_line(counts.granule(granule)))
         for companion in sorted(companions, key=lambda one: one.id):
-            spool.write(_line(counts.companion(companion)))
+            spool.write(as_line(counts.companion(companion)))
         span = spool.tell()
         for item in _in_order(dropped, lambda one: (one.id, one.reason)):
-            spool.write(_line(counts.drop(item)))
+            spool.write(as_line(counts.drop(item)))
         header = Header(
             query=query.to_json(),
             created=datetime.now(UTC).replace(microsecond=0),
-            tools=_tools(),
+            tools=tool_versions(),
             hits=hits,
             received=received,
             truncated=truncated,
@@ -262,18 +256,23 @@ def write(
             span=span,
             length=spool.tell(),
         )
-        digest = hashlib.sha256(_line(header.lasting()))
-        for block in _blocks(spool):
-            digest.update(block)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with part.open("wb") as file:
-            file.write(_line(replace(header, digest=digest.hexdigest()).to_json()))
-            for block in _blocks(spool):
-                file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        freeze(path, header.to_json(), spool)
     return Plan(path)
+
+
+def freeze(path: Path, head: Mapping[str, Json], body: BinaryIO) -> None:
+    """Write a header line with its digest, and behind it what was spooled: whole or not at all."""
+    digest = hashlib.sha256(as_line({name: value for name, value in head.items() if name not in PASSING}))
+    for block in _blocks(body):
+        digest.update(block)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with part.open("wb") as file:
+        file.write(as_line({**head, "digest": digest.hexdigest()}))
+        for block in _blocks(body):
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 def _place(granule: Granule) -> tuple[str, ...]:
@@ -348,7 +347,8 @@ class _Counts:
                 self._unsized += asset.size is None
 
 
-def _line(value: Json) -> bytes:
+def as_line(value: Json) -> bytes:
+    """A value as a line of a plan or a search."""
     return f"{canonical(value)}\n".encode()
 
 
@@ -358,7 +358,8 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-def _tools() -> dict[str, str]:
+def tool_versions() -> dict[str, str]:
+    """Versions of skystage and of what searches for it."""
     return {name: version(name) for name in ("skystage", *CLIENTS)}
 
 

@@ -33,28 +33,32 @@ class Entry(NamedTuple):
     checksums: Mapping[str, str]
 
 
-class PlanFile:
-    """A plan file that exists.
+class FrozenFile:
+    """A file that exists, of one header line and the lines that it speaks of: a plan, or a search.
 
     Raises
     ------
     PlanError
-        If the file is not there, was cut, or is no plan that this version can read.
+        If the file is not there, was cut, or is not of its kind in a format that this version can read.
     """
+
+    kind: str
+    """What the header calls it; the command that makes it has the same name."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        make = f"with `skystage {self.kind}`"
         try:
             with self.path.open("rb") as file:
                 line = file.readline()
                 size = os.fstat(file.fileno()).st_size
         except OSError as error:
-            raise PlanError(f"{self.path}: {error.strerror}", hint="make it with `skystage plan`") from error
+            raise PlanError(f"{self.path}: {error.strerror}", hint=f"make it {make}") from error
         try:
             self._take(json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PlanError(
-                f"{self.path}: not a plan of format {FORMAT}", hint="make it again with `skystage plan`"
+                f"{self.path}: not a {self.kind} of format {FORMAT}", hint=f"make it again {make}"
             ) from error
         self._start = len(line)
         if size != self._start + self._length:
@@ -62,12 +66,11 @@ class PlanFile:
 
     def _take(self, head: Mapping[str, Json]) -> None:
         """Read the header."""
-        if head["kind"] != "plan" or head["format"] != FORMAT:
+        if head["kind"] != self.kind or head["format"] != FORMAT:
             raise ValueError(head["format"])
         self._head = head
-        self._span, self._length = int(head["span"]), int(head["length"])
-        self._whole = head["totals"].get("unresolved", 0) == 0
-        self._allowed = set(head["query"].get("allow_missing", ()))
+        self._length = int(head["length"])
+        self.query: Mapping[str, Json] = head["query"]
 
     def check(self) -> None:
         """Read all of it and compare with the header's digest.
@@ -85,6 +88,58 @@ class PlanFile:
                 digest.update(block)
         if digest.hexdigest() != self._head["digest"]:
             raise PlanError(f"{self.path}: was changed after it was made", hint="make it again")
+
+    def _lines(self, start: int, end: int | None) -> Iterator[bytes]:
+        """The lines that begin in ``[start, end)``, counted from behind the header."""
+        with self.path.open("rb") as file:
+            at = self._start
+            if start > 0:
+                # A line belongs to the batch in which it begins.
+                file.seek(at + start - 1)
+                at += start - 1 + len(file.readline())
+            else:
+                file.seek(at)
+            for line in file:
+                if end is not None and at - self._start >= end:
+                    return
+                yield line
+                at += len(line)
+
+    def _object(self, line: bytes) -> dict[str, Json]:
+        try:
+            data = json.loads(line)
+        except ValueError as error:
+            raise PlanError(f"{self.path}: a line is not JSON", hint="make it again") from error
+        if not isinstance(data, dict):
+            raise PlanError(f"{self.path}: a line is no object", hint="make it again")
+        return data
+
+    def _read(self, reader: Callable[[Json], T], data: Json) -> T:
+        try:
+            return reader(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise PlanError(
+                f"{self.path}: a line is not as a {self.kind} has it: {said}", hint="make it again"
+            ) from error
+
+
+class PlanFile(FrozenFile):
+    """A plan file that exists.
+
+    Raises
+    ------
+    PlanError
+        If the file is not there, was cut, or is no plan that this version can read.
+    """
+
+    kind = "plan"
+
+    def _take(self, head: Mapping[str, Json]) -> None:
+        super()._take(head)
+        self._span = int(head["span"])
+        self._whole = head["totals"].get("unresolved", 0) == 0
+        self._allowed = set(head["query"].get("allow_missing", ()))
 
     def entries(
         self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
@@ -154,40 +209,6 @@ class PlanFile:
         if not 1 <= number <= count:
             raise PlanError(f"--batch {number}/{count}: there is no such batch", hint="I from 1 to N")
         return self._span * (number - 1) // count, self._span * number // count
-
-    def _lines(self, start: int, end: int | None) -> Iterator[bytes]:
-        """The lines that begin in ``[start, end)``, counted from behind the header."""
-        with self.path.open("rb") as file:
-            at = self._start
-            if start > 0:
-                # A line belongs to the batch in which it begins.
-                file.seek(at + start - 1)
-                at += start - 1 + len(file.readline())
-            else:
-                file.seek(at)
-            for line in file:
-                if end is not None and at - self._start >= end:
-                    return
-                yield line
-                at += len(line)
-
-    def _object(self, line: bytes) -> dict[str, Json]:
-        try:
-            data = json.loads(line)
-        except ValueError as error:
-            raise PlanError(f"{self.path}: a line is not JSON", hint="make it again") from error
-        if not isinstance(data, dict):
-            raise PlanError(f"{self.path}: a line is no object", hint="make it again")
-        return data
-
-    def _read(self, reader: Callable[[Json], T], data: Json) -> T:
-        try:
-            return reader(data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            said = f"{type(error).__name__}: {error}"
-            raise PlanError(
-                f"{self.path}: a line is not as a plan has it: {said}", hint="make it again"
-            ) from error
 
 
 def _assets(line: bytes) -> list[tuple[str, dict[str, Json]]]:

@@ -22,16 +22,24 @@ from skystage.spool import Spool
 if TYPE_CHECKING:
     from skystage.archives import Archive
     from skystage.filters import Filter
+    from skystage.searching import SearchFile
     from skystage.transport import Access
 
 
-def build(query: Query, path: Path | str, access: Access) -> Plan:
+def build(query: Query, path: Path | str, access: Access, *, searched: SearchFile | None = None) -> Plan:
     """Search, filter and freeze: ask the catalogues for `query` and write the plan to `path`.
+
+    Parameters
+    ----------
+    searched
+        What the archive said before: it is not asked again, and the plan is the same. Companions still ask.
 
     Raises
     ------
     QueryError
-        If an asset key names nothing that a granule has.
+        If an asset key names nothing that a granule has, or `searched` was searched for something else.
+    PlanError
+        If `searched` was changed after it was made.
     SearchError
         If a catalogue fails, or delivers less than it counted.
     """
@@ -44,7 +52,7 @@ def build(query: Query, path: Path | str, access: Access) -> Plan:
     asked = filters.Filter(query.filter, properties=archive.properties, area=query.area)
     reason = _first_reason(query, archive, asked)
     with Spool() as spool:
-        search = archive.search(query, access)
+        search = archive.search(query, access) if searched is None else searched.search(query)
         for granule in search:
             spool.add(
                 _with_wanted_assets(granule, query, archive),

@@ -89,7 +89,7 @@ class Spool:
         sensing, processed
             See `skystage.archives.Archive`.
         swath
-            What the frames of one pass share, where passes matter.
+            What the frames of one pass share (`skystage.filters.swath`), where passes matter.
         keys
             Of all the assets that the archive has of it.
         """
@@ -144,14 +144,14 @@ class Spool:
             " ORDER BY stack, start, native_id, collection, id"
         )
 
-    def swaths(self) -> Iterator[list[tuple[int, Granule]]]:
-        """What is kept of each pass, with its numbers."""
+    def swaths(self) -> Iterator[tuple[str, int, Granule]]:
+        """What is kept, with swath and number: swath after swath, each in order of time."""
         rows = self._database.execute(
             "SELECT swath, number, text FROM card JOIN line USING (number) WHERE reason IS NULL"
-            " ORDER BY swath, number"
+            " ORDER BY swath, start, number"
         )
-        for _, members in groupby(rows, key=itemgetter(0)):
-            yield [(number, Granule.from_json(json.loads(text))) for _, number, text in members]
+        for swath, number, text in rows:
+            yield swath, number, Granule.from_json(json.loads(text))
 
     def _groups(self, select: str) -> Iterator[list[Card]]:
         for _, members in groupby(self._database.execute(select), key=itemgetter(0)):

@@ -6,13 +6,20 @@ import argparse
 from pathlib import Path
 
 from skystage.cli.arguments import read_query
-from skystage.cli.output import DONE, NOTHING, out_json, say, size_text
+from skystage.cli.output import DONE, NOTHING, out_array, out_json, say, size_text
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("query", metavar="QUERY.yaml", help="- for standard input")
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="PLAN.ndjson")
+    parser.add_argument(
+        "--from",
+        dest="searched",
+        type=Path,
+        metavar="GRANULES.ndjson",
+        help="what `skystage search -o` found: filter it instead of searching again",
+    )
     parser.add_argument("--explain", action="store_true", help="list every dropped granule with its reason")
     parser.add_argument("--allow-empty", action="store_true", help="exit 0 also when nothing is kept")
 
@@ -20,26 +27,34 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Make the plan and say what it holds."""
     from skystage.planning import build
+    from skystage.searching import SearchFile
     from skystage.transport import Access
 
-    made = build(read_query(arguments.query), arguments.output, Access())
+    asked = read_query(arguments.query)
+    searched = None if arguments.searched is None else SearchFile(arguments.searched)
+    made = build(asked, arguments.output, Access(), searched=searched)
     header, totals = made.header, made.header.totals
     if arguments.json:
-        out_json(
-            granules=totals.granules,
-            assets=totals.assets,
-            bytes=totals.bytes,
-            hits=header.hits,
-            truncated=header.truncated,
-            unresolved=totals.unresolved,
-            degraded=list(header.degraded),
-            dropped=dict(totals.dropped),
-            digest=header.digest,
-        )
+        counts = {
+            "granules": totals.granules,
+            "assets": totals.assets,
+            "bytes": totals.bytes,
+            "hits": header.hits,
+            "truncated": header.truncated,
+            "unresolved": totals.unresolved,
+            "degraded": list(header.degraded),
+            "dropped": dict(totals.dropped),
+            "digest": header.digest,
+        }
+        if arguments.explain:
+            drops = ({"id": drop.id, "reason": drop.reason} for drop in made.dropped())
+            out_array(counts, "explained", drops)
+        else:
+            out_json(**counts)
     say(f"kept     {totals.granules:>7,} granules, {totals.assets:,} assets, {size_text(totals.bytes)}")
     for reason, count in totals.dropped.items():
         say(f"dropped  {count:>7,} {reason}")
-    if arguments.explain:
+    if arguments.explain and not arguments.json:
         for drop in made.dropped():
             say(f"  {drop.id}  {drop.reason}")
     for granule, missing in made.unresolved():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,44 +18,35 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("query", metavar="QUERY.yaml", help="- for standard input")
     parser.add_argument("--geojson", action="store_true", help="footprints as GeoJSON on stdout")
-    parser.add_argument("-o", dest="output", type=Path, metavar="FILE.ndjson", help="write the granules here")
+    parser.add_argument(
+        "-o", dest="output", type=Path, metavar="FILE.ndjson", help="write the granules here: see plan --from"
+    )
     parser.add_argument("--allow-empty", action="store_true", help="exit 0 also when nothing matches")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and print or write what came."""
-    import shutil
     import tempfile
 
-    from skystage import archives
-    from skystage.model import Granule, canonical
+    from skystage.searching import search
     from skystage.transport import Access
 
     asked = read_query(arguments.query)
-    found = archives.get(asked.archive).search(asked, Access())
-    count = 0
     # On disk until the search has proved complete: half of an answer is none.
-    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as lines:
-        for count, granule in enumerate(found, 1):  # noqa: B007
-            lines.write(f"{canonical(granule.to_json())}\n")
-        if arguments.output is not None:
-            lines.seek(0)
-            with arguments.output.open("w", encoding="utf-8", newline="\n") as file:
-                shutil.copyfileobj(lines, file)
-        lines.seek(0)
-        granules = (Granule.from_json(json.loads(line)) for line in lines)
+    with tempfile.TemporaryDirectory() as folder:
+        found = search(asked, arguments.output or Path(folder) / "granules.ndjson", Access())
         if arguments.geojson:
-            out_array({"type": "FeatureCollection"}, "features", map(_feature, granules))
+            out_array({"type": "FeatureCollection"}, "features", map(_feature, found.granules()))
         elif arguments.json:
             counts = {"hits": found.hits, "received": found.received, "truncated": found.truncated}
-            out_array(counts, "granules", (granule.to_json() for granule in granules))
+            out_array(counts, "granules", (granule.to_json() for granule in found.granules()))
         elif arguments.output is None:
-            for granule in granules:
+            for granule in found.granules():
                 size = sum(asset.size or 0 for asset in granule.assets)
                 when = "" if granule.start is None else f"{granule.start:%Y-%m-%d %H:%M:%S}"
                 out(f"{granule.id}  {when}  {granule.stack}  {size_text(size)}")
-    say(f"{count:,} granules of {found.hits:,}{', truncated' if found.truncated else ''}")
-    return DONE if count or arguments.allow_empty else NOTHING
+    say(f"{found.count:,} granules of {found.hits:,}{', truncated' if found.truncated else ''}")
+    return DONE if found.count or arguments.allow_empty else NOTHING
 
 
 def _feature(granule: Granule) -> dict[str, Json]:
