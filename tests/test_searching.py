@@ -168,26 +168,8 @@ def recorded_in_area(tmp_path_factory, recordings) -> SearchFile:
 
 @pytest.fixture(scope="module")
 def varied(tmp_path_factory) -> SearchFile:
-    """The built-in catalogue, and twins of some scenes that differ in what all recordings have in common."""
-    folder = tmp_path_factory.mktemp("varied")
-    items = [json.loads(one.json) for one in builtin.build().granules]
-    (folder / "cmr").mkdir()
-    page = {"items": items + [twin(one) for one in items[:6]]}
-    (folder / "cmr" / "page.umm.json").write_text(json.dumps(page))
-    return searched_in(folder, {"archive": "asf", "start": "2000-01-01"}, catalogue=folder)
-
-
-def twin(record: dict) -> dict:
-    """As an L-band satellite that looks to the left would have taken it."""
-    record = json.loads(json.dumps(record).replace("S1A_IW", "ALPSRP").replace("S1B_IW", "ALPSRP"))
-    record["meta"]["concept-id"] = f"G7{record['meta']['concept-id'][1:]}"
-    umm = record["umm"]
-    umm["Platforms"] = [{"ShortName": "ALOS", "Instruments": [{"ShortName": "PALSAR"}]}]
-    umm["CollectionReference"] = {"ShortName": "ALOS_PSR_L1.1", "Version": "1"}
-    changed = {"LOOK_DIRECTION": "L", "BEAM_MODE": "FBS", "BEAM_MODE_TYPE": "FBS", "OFF_NADIR_ANGLE": "34.3"}
-    kept = [one for one in umm["AdditionalAttributes"] if one["Name"] not in changed]
-    umm["AdditionalAttributes"] = kept + [{"Name": name, "Values": [text]} for name, text in changed.items()]
-    return record
+    """The built-in catalogue: Sentinel-1, its bursts, ALOS, OPERA and NISAR."""
+    return searched_in(tmp_path_factory.mktemp("varied"), {"archive": "asf", "start": "2000-01-01"})
 
 
 def picked(found: SearchFile, folder, **asked) -> tuple[dict, dict]:
@@ -243,8 +225,14 @@ STACKS = [
     ("earliest", 5, lambda stack: stack[:5]),
     ("max_count", 100, lambda stack: stack[:100]),
 ]
-# These two have never another value: of all other products the archive does not say it.
-NEVER_OTHERWISE = {"burst", "off_nadir_angle"}
+# It has never another value: of all other products the archive does not say it.
+NEVER_OTHERWISE = {"burst"}
+# No catalogue here has two of them: tests/test_asf.py shows these criteria on records that it changes.
+ALTERED = {"aria_version", "campaign", "flight_line", "site_description", "temporal_baseline_days", "tile_id"}
+# Only the stack of a reference has these: shown there as well.
+OF_A_REFERENCE = {"perpendicular_baseline", "temporal_baseline"}
+BY_HAND = {name for name, *_ in (*RECORDED, *VARIED, *STACKS)} | {"min_coverage", "coverage_by"}
+BY_VALUE = sorted(set(Asf.properties) - BY_HAND - ALTERED - OF_A_REFERENCE)
 
 
 def shows(name, value, right, found, folder) -> None:
@@ -310,9 +298,32 @@ def test_in_the_built_in_catalogue_two_frames_cover_by_date_what_none_covers_by_
     assert set(dropped.values()) == {"min_coverage"}
 
 
+def dotted(granule, path: str):
+    value = granule.properties
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+@pytest.mark.parametrize("name", BY_VALUE)
+def test_every_other_property_picks_those_that_have_the_value(varied, tmp_path, name):
+    everything, _ = picked(varied, tmp_path)
+    values = {key: dotted(one, Asf.properties[name]) for key, one in everything.items()}
+    value = min((one for one in values.values() if one is not None), key=str)
+    wanted = value[0] if isinstance(value, list) else value
+    kept, dropped = picked(varied, tmp_path, **{name: wanted})
+    has = {key for key, one in values.items() if one == value or (isinstance(one, list) and wanted in one)}
+    assert set(kept) == has
+    assert dropped
+    assert set(dropped.values()) <= {name, f"unknown {name}"}
+    assert all((reason == name) == (values[key] is not None) for key, reason in dropped.items())
+
+
 def test_no_criterion_is_without_such_a_test():
-    shown = {name for name, *_ in (*RECORDED, *VARIED, *STACKS)} | {"min_coverage", "coverage_by"}
-    assert shown - {"sceneName"} == {*BUILT_IN, *Asf.properties}
+    assert (BY_HAND | set(BY_VALUE) | ALTERED | OF_A_REFERENCE) - {"sceneName"} == {
+        *BUILT_IN,
+        *Asf.properties,
+    }
 
 
 @pytest.mark.parametrize(
