@@ -93,7 +93,8 @@ def fetch_asset(
     Raises
     ------
     TransferError
-        If no source gives the bytes that the plan expects.
+        If no source gives the bytes that the plan expects, or, of an asset that was released, those
+        that were staged before.
     CredentialsMissing
         If every source asks for credentials that are not there.
     StoreError
@@ -495,6 +496,7 @@ class _Transfer:
         verified = prove(self._asset, whole, digests)
         if run.member is not None and verified == "size+structure":
             verified = "crc32"
+        self._store.check_drift(self._asset, digests)
         self._close()
 
         def receipt(found: os.stat_result) -> Receipt:
