@@ -233,13 +233,13 @@ def check_disk(assets: Iterable[Asset], store: Store) -> None:
     """
     assets = list(assets)
     needed = sum(asset.size or 0 for asset in assets)
-    free = store.free() - RESERVE
+    free = max(store.free() - RESERVE, 0)
     if needed <= free:
         return
     needed -= store.held(assets)
     if needed > free:
         raise NotEnoughDisk(
-            f"{store.root}: {needed:,} bytes to come, {max(free, 0):,} free",
+            f"{store.root}: {needed:,} bytes to come, {free:,} free",
             hint="free some, choose another --store, or fetch the plan in batches (--batch I/N)",
         )
 

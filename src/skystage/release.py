@@ -102,6 +102,8 @@ def release_plan(
             found.append((entry, Release(receipt=receipt, released=max(now, receipt.staged))))
         elif store.tombstone(entry) is not None:
             freed.already += 1
+            if not dry_run:
+                store.prune(entry)  # who was killed behind the deletion has left them
         elif os.path.lexists(store.path(entry)):
             freed.kept[entry.path] = StoreError(
                 f"{entry.path}: changed since it was staged, or never verified",

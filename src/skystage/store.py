@@ -213,12 +213,20 @@ class Store(Staged):
             path.unlink()
         except OSError as error:
             raise StoreError(f"{asset.path}: cannot be deleted: {error.strerror}") from error
-        with suppress(OSError):  # the first that is not empty
-            for directory in path.parents:
-                if directory == self.root:
-                    break
-                directory.rmdir()
+        self.prune(asset)
         return found.st_size if found.st_nlink == 1 else 0
+
+    def prune(self, asset: Asset | Entry) -> None:
+        """Delete the directories above an asset's path that are empty."""
+        for directory in self.path(asset).parents:
+            if directory == self.root:
+                return
+            try:
+                directory.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:  # it is not empty
+                return
 
     # ----------------------------------------------------------------------------------------------
     # Publishing
