@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from skystage import events
 from skystage.errors import SkystageError, StoreError
 from skystage.locks import waiting_for
-from skystage.model import Release
+from skystage.model import Receipt, Release
 from skystage.planfile import Entry, PlanFile
 from skystage.store import Store
 
@@ -97,7 +97,7 @@ def release_plan(
         freed.planned += 1
         if entry.path in shared:
             freed.shared += 1
-        elif (receipt := store.receipt(entry)) is not None:
+        elif (receipt := _receipt(entry, store)) is not None:
             # Another machine's clock may be ahead: a release is never earlier than its receipt.
             found.append((entry, Release(receipt=receipt, released=max(now, receipt.staged))))
         elif store.tombstone(entry) is not None:
@@ -106,7 +106,7 @@ def release_plan(
                 store.prune(entry)  # who was killed behind the deletion has left them
         elif os.path.lexists(store.path(entry)):
             freed.kept[entry.path] = StoreError(
-                f"{entry.path}: changed since it was staged, or never verified",
+                f"{entry.path}: changed since it was staged, or not verified (yet)",
                 hint="fetch it again, or delete it yourself",
             )
         else:
@@ -131,6 +131,14 @@ def release_plan(
         _count(freed, release, size)
         listen(events.Released(entry.path, release))
     return freed
+
+
+def _receipt(entry: Entry, store: Store) -> Receipt | None:
+    """The receipt; also one that somebody has written since the store was opened."""
+    if (receipt := store.receipt(entry)) is None and os.path.lexists(store.path(entry)):
+        store.refresh()
+        receipt = store.receipt(entry)
+    return receipt
 
 
 def _remove(entry: Entry, release: Release, store: Store) -> int | None:
