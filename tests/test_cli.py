@@ -72,6 +72,7 @@ def test_a_plan_is_made_fetched_verified_and_listed(box, run, ask, tmp_path):
     assert "0 requests" in err
     assert json.loads(run("verify", plan, "--store", store, "--json")[1]) == {
         "ok": made["assets"],
+        "released": [],
         "missing": [],
         "damaged": [],
     }

@@ -96,6 +96,11 @@ def test_what_is_no_zip_is_refused_in_one_line(prove, content):
         prove(content)
 
 
+def test_bytes_behind_the_end_are_refused(prove):
+    with pytest.raises(StructureError, match="behind its end"):
+        prove(packed(product_zip(f"{NAME}.zip")) + b"more")
+
+
 def test_a_damaged_zip_is_refused(prove):
     content = bytearray(packed(repacked_zip(f"{NAME}.zip")))
     content[len(content) // 2] ^= 1

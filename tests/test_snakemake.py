@@ -19,6 +19,7 @@ import yaml
 from skystage.plan import Plan
 from skystage.planning import build
 from skystage.query import parse
+from skystage.release import release_plan
 from skystage.sandbox.accounts import PASSWORD
 from skystage.store import Store
 
@@ -186,6 +187,32 @@ def test_a_locked_plan_makes_the_files_outputs_that_are_links_into_the_store(box
     snakemake(plan=locked)
     assert all(link.exists() for link in links)
     assert box.requests() == []
+
+
+def test_batches_that_were_released_stay_done_and_can_be_run_again(box, work, snakemake):
+    snakemake(query=WITHOUT_ORBITS)
+    results = work / "results"
+    plan, store = Plan(results / "plan.ndjson"), Store(results / "store")
+    count = plan.header.totals.assets
+    assert len(release_plan(plan, store).released) == count
+    box.clear()
+    assert "Nothing to be done" in snakemake(query=WITHOUT_ORBITS).stdout
+    snakemake("--forcerun", "fetch_batch", "manifest", query=WITHOUT_ORBITS)
+    assert bytes_requested(box) == []
+    (one, *_) = json.loads((results / "items.json").read_text())["features"]
+    assert one["assets"]["data"]["skystage:released"]
+
+
+def test_the_files_of_a_locked_plan_are_a_demand_and_come_again_after_a_release(box, work, snakemake, locked):
+    snakemake(plan=locked)
+    results = work / "results"
+    plan, store = Plan(work / locked), Store(results / "store")
+    release_plan(plan, store)
+    box.clear()
+    snakemake(plan=locked)
+    fetched = {Path(path).name for path in bytes_requested(box)}
+    assert fetched == {asset.name for asset in plan.assets()}
+    assert len(set(staged(results))) == plan.header.totals.assets
 
 
 def test_the_workflow_is_a_module_of_a_larger_one_as_the_docs_show_it(box, work, snakemake):

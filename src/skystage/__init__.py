@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from skystage.adopt import adopt_folder
     from skystage.batch import fetch_all, fetch_plan
     from skystage.errors import SkystageError
     from skystage.fetch import fetch_asset
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from skystage.planning import build as build_plan
     from skystage.query import parse as parse_query
     from skystage.query import read as read_query
+    from skystage.release import release_plan
     from skystage.searching import SearchFile, search
     from skystage.store import Store
     from skystage.transport import Access
@@ -35,11 +37,13 @@ _PUBLIC = {
     "SkystageError": ("skystage.errors", "SkystageError"),
     "Source": ("skystage.model", "Source"),
     "Store": ("skystage.store", "Store"),
+    "adopt_folder": ("skystage.adopt", "adopt_folder"),
     "build_plan": ("skystage.planning", "build"),
     "fetch_asset": ("skystage.fetch", "fetch_asset"),
     "fetch_all": ("skystage.batch", "fetch_all"),
     "fetch_plan": ("skystage.batch", "fetch_plan"),
     "parse_query": ("skystage.query", "parse"),
+    "release_plan": ("skystage.release", "release_plan"),
     "read_query": ("skystage.query", "read"),
     "search": ("skystage.searching", "search"),
 }
@@ -56,12 +60,14 @@ __all__ = [
     "Source",
     "Store",
     "__version__",
+    "adopt_folder",
     "build_plan",
     "fetch_all",
     "fetch_asset",
     "fetch_plan",
     "parse_query",
     "read_query",
+    "release_plan",
     "search",
 ]
 

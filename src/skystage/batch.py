@@ -22,7 +22,7 @@ from skystage.errors import (
     TransferError,
 )
 from skystage.fetch import fetch_asset
-from skystage.model import Asset, Receipt
+from skystage.model import Asset, Receipt, Release
 from skystage.plan import Plan
 from skystage.store import Store
 from skystage.transport import Access
@@ -35,7 +35,7 @@ RESERVE = 64 << 20
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a batch: a receipt or an error for every planned asset.
+    """What became of a batch: a receipt, a release or an error for every planned asset.
 
     Attributes
     ----------
@@ -45,12 +45,15 @@ class Outcome:
         Asset path to error, in the order of the plan.
     already
         How many of the receipts are of an earlier run.
+    released
+        What was staged once and released since, in the order of the plan: not there, and no failure.
     """
 
     planned: int = 0
     receipts: list[Receipt] = field(default_factory=list)
     failures: dict[str, SkystageError] = field(default_factory=dict)
     already: int = 0
+    released: list[Release] = field(default_factory=list)
     bytes_moved: int = 0
     requests: int = 0
     seconds: float = 0.0
@@ -75,6 +78,7 @@ def fetch_plan(
     batch: tuple[int, int] | None = None,
     keys: Collection[str] | None = None,
     jobs: int = 8,
+    released: bool = False,
     listen: events.Listener = events.ignore,
     stop: threading.Event | None = None,
 ) -> Outcome:
@@ -89,6 +93,8 @@ def fetch_plan(
         ``(i, n)``: the i-th of n parts of the plan, `i` from 1.
     keys
         Only assets of these keys; default: all.
+    released
+        Whether to fetch what was released as well.
 
     Raises
     ------
@@ -97,7 +103,8 @@ def fetch_plan(
     CredentialsMissing, NotEnoughDisk
         Before any request. Failed assets do not raise: see `Outcome.raise_for_failures`.
     """
-    outcome = fetch_all(plan.chosen(batch, keys), store, access, jobs=jobs, listen=listen, stop=stop)
+    chosen = plan.chosen(batch, keys)
+    outcome = fetch_all(chosen, store, access, jobs=jobs, released=released, listen=listen, stop=stop)
     lacking = plan.lacking(batch, keys)
     outcome.planned += len(lacking)
     outcome.failures |= lacking
@@ -110,18 +117,22 @@ def fetch_all(
     access: Access,
     *,
     jobs: int = 8,
+    released: bool = False,
     listen: events.Listener = events.ignore,
     stop: threading.Event | None = None,
 ) -> Outcome:
     """Stage many assets, several at a time.
 
-    Every asset is tried, whatever happens to the others. Before the first byte, credentials and
-    disk are checked for all that is not staged yet.
+    Every asset is tried, whatever happens to the others; what was released is counted, and not fetched
+    unless that is asked for. Before the first byte, credentials and disk are checked for all that is
+    to come.
 
     Parameters
     ----------
     jobs
         Assets under way at once; the hosts' own limits hold beside it.
+    released
+        Whether to fetch what was released as well: then it must be the same bytes again.
     listen
         Called from the threads that fetch, one call at a time.
     stop
@@ -149,12 +160,16 @@ def fetch_all(
             listen(event)
 
     missing = []
+    gone: dict[str, Release] = {}
     for asset in distinct:
-        if (receipt := store.receipt(asset)) is None:
-            missing.append(asset)
-        else:
+        if (receipt := store.receipt(asset)) is not None:
             found[asset.path] = receipt
             tell(events.AlreadyStaged(asset.path, receipt))
+        elif not released and (release := store.released(asset)) is not None:
+            gone[asset.path] = release
+        else:
+            missing.append(asset)
+    outcome.released.extend(gone.values())
     check_credentials(missing, access)
     check_disk(missing, store)
 
@@ -185,7 +200,7 @@ def fetch_all(
     for asset in distinct:
         if asset.path in found:
             outcome.receipts.append(found[asset.path])
-        else:
+        elif asset.path not in gone:
             outcome.failures[asset.path] = failures.get(asset.path) or _stopped(asset)
     outcome.requests = access.requests - requests
     outcome.seconds = time.monotonic() - started
@@ -218,13 +233,13 @@ def check_disk(assets: Iterable[Asset], store: Store) -> None:
     """
     assets = list(assets)
     needed = sum(asset.size or 0 for asset in assets)
-    free = store.free() - RESERVE
+    free = max(store.free() - RESERVE, 0)
     if needed <= free:
         return
     needed -= store.held(assets)
     if needed > free:
         raise NotEnoughDisk(
-            f"{store.root}: {needed:,} bytes to come, {max(free, 0):,} free",
+            f"{store.root}: {needed:,} bytes to come, {free:,} free",
             hint="free some, choose another --store, or fetch the plan in batches (--batch I/N)",
         )
 

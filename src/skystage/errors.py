@@ -32,6 +32,7 @@
     │   ├── ShortBody                      transient: fewer bytes than the server announced
     │   ├── SizeMismatch                   not the size that the plan says
     │   ├── ChecksumMismatch               not the bytes that the plan says
+    │   │   └── Drifted                    not the bytes that were staged before their release
     │   ├── StructureError                 not a whole file of its kind
     │   ├── NoSource                       nothing left to try
     │   ├── Offline                        not staged, and no request is allowed
@@ -241,6 +242,10 @@ class SizeMismatch(TransferError):
 
 class ChecksumMismatch(TransferError):
     """The file is whole, and not the bytes that the plan says."""
+
+
+class Drifted(ChecksumMismatch):
+    """The file is whole, and not the bytes that were staged before it was released."""
 
 
 class StructureError(TransferError):

@@ -1,4 +1,4 @@
-"""What happens during a fetch, as typed events. The library never prints: whoever runs it draws these."""
+"""What happens to assets, as typed events. The library never prints: whoever runs it draws these."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from skystage.errors import SkystageError
-from skystage.model import Receipt
+from skystage.model import Receipt, Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Started(Event):
 
 @dataclass(frozen=True, slots=True)
 class Progressed(Event):
-    """`count` more bytes of the body have arrived."""
+    """`count` more bytes of the body have arrived, or of an old file have been read."""
 
     count: int
 
@@ -52,6 +52,13 @@ class AlreadyStaged(Event):
     """The asset was staged before: no request, no hashing."""
 
     receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Released(Event):
+    """The staged file was deleted, and its receipt kept."""
+
+    release: Release
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ from skystage.resume import (
     usable,
 )
 from skystage.retry import Budget, pause
-from skystage.safefile import prove_zip
+from skystage.safefile import prove_packed, prove_zip
 from skystage.staged import MANIFEST
 from skystage.store import Store
 from skystage.transport import Access, Body, Busy
@@ -95,7 +95,8 @@ def fetch_asset(
     Raises
     ------
     TransferError
-        If no source gives the bytes that the plan expects.
+        If no source gives the bytes that the plan expects, or, of an asset that was released, those
+        that were staged before.
     CredentialsMissing
         If every source asks for credentials that are not there.
     StoreError
@@ -168,15 +169,9 @@ def _found(asset: Asset, store: Store) -> Receipt | None:
         return None
     digests = digest_file(path, asset.checksums)
     try:
-        verified = prove(asset, path, digests)
+        verified = (prove_packed if repacked else prove)(asset, path, digests)
     except TransferError:
-        if not repacked:
-            return None
-        try:
-            prove_zip(path, asset.name)
-        except TransferError:
-            return None
-        verified = MANIFEST
+        return None
     found = path.stat()
     receipt = Receipt(
         path=asset.path,
@@ -518,6 +513,8 @@ class _Transfer:
         if source.repacked is not None:
             prove_zip(whole, self._asset.name, partial(pause, self._stop))
             verified = MANIFEST
+        else:
+            self._store.check_drift(self._asset, digests)
         self._close()
 
         def receipt(found: os.stat_result) -> Receipt:

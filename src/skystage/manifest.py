@@ -16,7 +16,7 @@ from typing import TextIO
 from urllib.parse import quote
 
 from skystage.errors import SkystageError
-from skystage.model import Asset, Granule, Json, Receipt, canonical, iso
+from skystage.model import Asset, Granule, Json, Receipt, Release, canonical, iso
 from skystage.plan import Once, Plan
 from skystage.store import Store
 
@@ -34,6 +34,8 @@ class Written:
 
     items: int = 0
     assets: int = 0
+    released: int = 0
+    """Those of the assets that were staged and then released: their hrefs lead to the archive."""
     missing: int = 0
     """Planned assets without a receipt: not in the manifest."""
 
@@ -71,17 +73,26 @@ def write(plan: Plan, store: Store, path: Path) -> Written:
 
 
 def _items(plan: Plan, store: Store, base: Path, sums: TextIO, written: Written) -> Iterator[dict[str, Json]]:
-    """The item of each granule of which something is staged; its checksums are written on the way."""
+    """The item of each granule of which something is staged or released; checksums are written on the way.
+
+    A released asset is not in the list of checksums, which would fail for it.
+    """
     once = Once()
     for granule in plan.granules():
         assets = {}
         for asset in granule.assets:
             receipt, first = store.receipt(asset), once.first(asset)
             if receipt is None:
-                written.missing += first
+                release = store.released(asset)
+                if release is None:
+                    written.missing += first
+                    continue
+                assets[asset.key] = _released(asset, release)
+                written.released += first
+                written.assets += first
                 continue
             href = os.path.relpath(store.path(asset).resolve(), base)
-            assets[asset.key] = _asset(asset, receipt, href)
+            assets[asset.key] = _asset(asset, receipt, quote(href, safe="/~.+=@,"))
             if first:
                 written.assets += 1
                 sums.write(f"{receipt.digests['sha256']}  {href}\n")
@@ -126,7 +137,7 @@ def _item(granule: Granule, assets: dict[str, Json]) -> dict[str, Json]:
 
 def _asset(asset: Asset, receipt: Receipt, href: str) -> dict[str, Json]:
     out: dict[str, Json] = {
-        "href": quote(href, safe="/~.+=@,"),
+        "href": href,
         "roles": ["data" if asset.key == "data" else asset.key],
         "file:size": receipt.size,
         # Multihash: 0x12 is sha2-256, 0x20 its 32 bytes.
@@ -138,6 +149,12 @@ def _asset(asset: Asset, receipt: Receipt, href: str) -> dict[str, Json]:
     if asset.media_type is not None:
         out["type"] = asset.media_type
     return out
+
+
+def _released(asset: Asset, release: Release) -> dict[str, Json]:
+    """What was staged is no more here: the first source is where it can be had."""
+    href = asset.sources[0].href if asset.sources else asset.path
+    return {**_asset(asset, release.receipt, href), "skystage:released": iso(release.released)}
 
 
 def _bbox(geometry: Json) -> list[float]:

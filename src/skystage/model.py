@@ -28,6 +28,7 @@ __all__ = [
     "Json",
     "Query",
     "Receipt",
+    "Release",
     "Repacked",
     "Source",
     "Unresolved",
@@ -375,3 +376,21 @@ class Receipt:
     def from_json(cls, data: Mapping[str, Json]) -> Self:
         """Read what `to_json` wrote."""
         return cls(**{**data, "staged": from_iso(data["staged"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The record that a staged file was deleted on purpose: its receipt stays as the proof of what it was."""
+
+    receipt: Receipt
+    released: datetime
+
+    def to_json(self) -> dict[str, Json]:
+        """The release as one line of a shard."""
+        return {**self.receipt.to_json(), "released": iso(self.released)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> Self:
+        """Read what `to_json` wrote."""
+        receipt = {name: value for name, value in data.items() if name != "released"}
+        return cls(receipt=Receipt.from_json(receipt), released=from_iso(data["released"]))

@@ -164,6 +164,28 @@ class PlanFile(FrozenFile):
             if key not in self._allowed and (not keys or key in keys)
         }
 
+    def shared(self, batch: tuple[int, int]) -> set[str]:
+        """The paths of a batch that other batches need as well.
+
+        Those are what granules of another batch have too (an orbit file), and what belongs to the area
+        rather than to a granule (a DEM tile).
+
+        Raises
+        ------
+        PlanError
+            If there is no such batch.
+        """
+        start, end = self._bounds(batch)
+        own: set[str] = set()
+        found: set[str] = set()
+        for line in self._lines(start, end):
+            of_the_area = self._object(line).get("kind") == "companion"
+            (found if of_the_area else own).update(path for path, _ in self._read(_assets, line))
+        for first, last in ((0, start), (end, self._span)):
+            for line in self._lines(first, last):
+                found.update(path for path, _ in self._read(_assets, line) if path in own)
+        return found
+
     def _chosen(
         self, batch: tuple[int, int] | None, keys: Collection[str] | None
     ) -> Iterator[dict[str, Json]]:

@@ -1,7 +1,7 @@
 """What is staged: the reading side of a store, for whoever looks and changes nothing.
 
 No request, no hashing, nothing is made: an asset is staged if the file at its final path is still the
-one that a receipt describes.
+one that a receipt describes, and released if no file lies there and the last record says so.
 """
 
 from __future__ import annotations
@@ -65,9 +65,23 @@ class Staged:
         # lies there counts, whatever the clocks said when they were written.
         for receipt in candidates:
             unchanged = found.st_size == receipt.get("size") and found.st_mtime_ns == receipt.get("mtime_ns")
-            if unchanged and _proves(receipt, asset):
+            if unchanged and "released" not in receipt and _proves(receipt, asset):
                 return receipt
         return None
+
+    def tombstone(self, asset: Asset | Entry) -> dict[str, Json] | None:
+        """The record, as its shard has it, that this very asset was staged, and then released on purpose.
+
+        As long as a file lies there, or if one was staged after the release, there is none: who is
+        killed between the record and the deletion has released nothing.
+        """
+        records = self._index.find(asset.path)
+        released = [record for record in records if "released" in record and _proves(record, asset)]
+        if not released or os.path.lexists(f"{self.root}/{inside(asset.path)}"):
+            return None
+        last = max(released, key=lambda record: _time(record, "released"))
+        later = (_time(one, "staged") > _time(last, "released") for one in records if "released" not in one)
+        return None if any(later) else last
 
     def refresh(self) -> None:
         """Read the receipts that writers have added."""
@@ -88,11 +102,16 @@ def inside(path: str) -> str:
     return path
 
 
+def _time(record: dict[str, Json], name: str) -> str:
+    """A time that can be compared as text: of two, the one without a fraction of a second is shorter."""
+    return str(record.get(name, "")).removesuffix("Z")
+
+
 def _proves(receipt: dict[str, Json], asset: Asset | Entry) -> bool:
     if receipt.get("verified") == MANIFEST:
         # The product of that name, whatever its packing: size and checksum of another one say nothing.
         return True
-    if asset.size is not None and asset.size != receipt["size"]:
+    if asset.size is not None and asset.size != receipt.get("size"):
         return False
     algorithm = strongest(asset.checksums)
     digests = receipt.get("digests")

@@ -5,10 +5,12 @@
     STORE/ARCHIVE/COLLECTION/GRANULE/NAME     verified files, and nothing else
     STORE/.skystage/parts/*                   what has arrived so far, and of which version (`parts`)
     STORE/.skystage/locks/*.lock              one writer an asset
-    STORE/.skystage/receipts/*.ndjson         one shard a writer, append-only; the truth
+    STORE/.skystage/receipts/*.ndjson         one shard a writer, append-only; the truth: what was staged,
+                                              and what of it was released
 
 Safe under SIGKILL at any instruction and with any number of processes: a file appears at its final
-path by one atomic rename of verified, durable bytes, and its receipt is appended after that.
+path by one atomic rename of verified, durable bytes, and its receipt is appended after that. It goes
+after the record of its release has become durable.
 """
 
 from __future__ import annotations
@@ -24,21 +26,23 @@ import shutil
 import socket
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from skystage.errors import SkystageError, StoreError
+from skystage.errors import Drifted, SkystageError, StoreError
 from skystage.locks import Lock, work
-from skystage.model import Asset, Receipt, canonical
+from skystage.model import Asset, Receipt, Release, canonical
 from skystage.parts import PartFile
 from skystage.planfile import Entry
-from skystage.staged import HOME, Staged, inside
+from skystage.staged import HOME, MANIFEST, Staged, inside
 
 STRIPES = 1024
 """Lock files of a store: enough that two assets in flight hardly ever share one, and no more inodes."""
 BIG = 8 << 20
 """Bytes from which a file is synced by itself; smaller ones that finish together share one sync."""
+UNLINKABLE = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
+"""Errors after which a copy can do what a hard link could not."""
 _FICLONE = 0x40049409
 """The ioctl of Linux that makes a copy share its blocks (reflink)."""
 
@@ -96,7 +100,7 @@ class Store(Staged):
         except OSError as error:
             raise StoreError(f"{self.root}: cannot be used as a store: {error.strerror}") from error
 
-    def lock(self, asset: Asset) -> Lock:
+    def lock(self, asset: Asset | Entry) -> Lock:
         """The lock that a writer of this asset holds."""
         stripe = int.from_bytes(hashlib.sha256(asset.path.encode()).digest()[:4]) % STRIPES
         return Lock(self._locks / f"{stripe:04}.lock")
@@ -119,7 +123,7 @@ class Store(Staged):
     # ----------------------------------------------------------------------------------------------
     # Receipts
 
-    def receipt(self, asset: Asset) -> Receipt | None:
+    def receipt(self, asset: Asset | Entry) -> Receipt | None:
         """The proof that this very asset is staged and was not touched since; no hashing."""
         found = self.proof(asset)
         try:
@@ -127,7 +131,35 @@ class Store(Staged):
         except (ValueError, KeyError, TypeError):
             return None
 
-    def record(self, receipts: Iterable[Receipt]) -> None:
+    def released(self, asset: Asset | Entry) -> Release | None:
+        """The record that this very asset was staged and then released, if it is not there."""
+        found = self.tombstone(asset)
+        try:
+            return None if found is None else Release.from_json(found)
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def check_drift(self, asset: Asset, digests: Mapping[str, str]) -> None:
+        """Refuse other bytes than those that were staged before the asset was released.
+
+        Raises
+        ------
+        Drifted
+            With both digests.
+        """
+        before = self.released(asset)
+        if (
+            before is None or before.receipt.verified == MANIFEST
+        ):  # the same product may come packed otherwise
+            return
+        if before.receipt.digests["sha256"] != digests["sha256"]:
+            raise Drifted(
+                f"{asset.path}: sha256 {digests['sha256']}, and {before.receipt.digests['sha256']} "
+                "before it was released: the file at the source has changed",
+                hint="to have the new one, stage it into another --store",
+            )
+
+    def record(self, receipts: Iterable[Receipt | Release]) -> None:
         """Append receipts to this writer's shard."""
         with self._mutex:
             batch = list(receipts)
@@ -145,6 +177,60 @@ class Store(Staged):
             self._torn = False
             for receipt in batch:
                 self._index.add(receipt.to_json())
+
+    # ----------------------------------------------------------------------------------------------
+    # Releasing
+
+    def announce(self, releases: Iterable[Release]) -> None:
+        """Record, durably, that these files are about to go; none of them is released before it has gone.
+
+        Raises
+        ------
+        StoreError
+            If there is no room even for that.
+        """
+        try:
+            self.record(releases)
+            os.fsync(self._shard)
+            _call(os.fsync, self._shards)
+        except OSError as error:
+            raise StoreError(
+                f"{self._shards}: cannot be written: {error.strerror}",
+                hint="a release is recorded before bytes go: make room for some kilobytes first",
+            ) from error
+
+    def remove(self, asset: Asset | Entry) -> int:
+        """Delete a file, and the directories that it leaves empty; its lock is held by the caller.
+
+        Returns
+        -------
+        Bytes that this frees: none as long as the file has another name (a hard link).
+
+        Raises
+        ------
+        StoreError
+            If the file system refuses.
+        """
+        path = self.path(asset)
+        try:
+            found = path.stat()
+            path.unlink()
+        except OSError as error:
+            raise StoreError(f"{asset.path}: cannot be deleted: {error.strerror}") from error
+        self.prune(asset)
+        return found.st_size if found.st_nlink == 1 else 0
+
+    def prune(self, asset: Asset | Entry) -> None:
+        """Delete the directories above an asset's path that are empty."""
+        for directory in self.path(asset).parents:
+            if directory == self.root:
+                return
+            try:
+                directory.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:  # it is not empty
+                return
 
     # ----------------------------------------------------------------------------------------------
     # Publishing
@@ -197,8 +283,7 @@ class Store(Staged):
         receipts = []
         for item in group:
             try:
-                item.final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(item.whole, item.final)  # noqa: PTH105 - the tests count these calls
+                _rename(item.whole, item.final)
                 item.part.published(item.whole)
                 receipts.append(item.receipt(item.final.stat()))
                 item.result = receipts[-1]
@@ -251,12 +336,26 @@ class Store(Staged):
             else:
                 os.link(source, part)
         except OSError as error:
-            if symbolic or error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            if symbolic or error.errno not in UNLINKABLE:
                 raise
-            _copy(source, part)
+            copy(source, part)
         part.replace(target)
         part.unlink(missing_ok=True)  # a rename onto another name of the same file does nothing
         return target
+
+
+def _rename(whole: Path, final: Path) -> None:
+    """Give a file its final name, and the directory for it."""
+    for left in reversed(range(5)):
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(whole, final)  # noqa: PTH105 - the tests count these calls
+        except (FileNotFoundError, FileExistsError):
+            # A release may have taken the empty directory away meanwhile.
+            if not left:
+                raise
+        else:
+            return
 
 
 def write_all(fd: int, content: bytes) -> None:
@@ -296,7 +395,8 @@ def _syncfs(fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """Copy a file with its times, durably; its blocks are shared where the file system can."""
     with source.open("rb") as old, target.open("xb") as new:
         try:
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())

@@ -72,7 +72,7 @@ class Digester:
 
     def update_from(self, path: Path) -> None:
         """Take the bytes of a file."""
-        for block in _blocks(path):
+        for block in blocks(path):
             self.update(block)
 
     def digests(self) -> dict[str, str]:
@@ -235,7 +235,7 @@ def _xml_problem(path: Path) -> str | None:
 
     parser = expat.ParserCreate()
     try:
-        for block in _blocks(path):
+        for block in blocks(path):
             parser.Parse(block, False)  # noqa: FBT003
         parser.Parse(b"", True)  # noqa: FBT003
     except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: of an unknown encoding
@@ -243,7 +243,8 @@ def _xml_problem(path: Path) -> str | None:
     return None
 
 
-def _blocks(path: Path) -> Iterable[memoryview]:
+def blocks(path: Path) -> Iterable[memoryview]:
+    """The bytes of a file, in one buffer: each block is void when the next is asked for."""
     buffer = bytearray(BLOCK)
     view = memoryview(buffer)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -31,7 +31,7 @@ from skystage.plan import Plan
 from skystage.store import Store
 from skystage.transport import Access
 
-CALLS = ("open", "write", "pwrite", "ftruncate", "fsync", "replace", "unlink", "mkdir", "link")
+CALLS = ("open", "write", "pwrite", "ftruncate", "fsync", "replace", "unlink", "mkdir", "rmdir", "link")
 
 
 def share() -> None:

@@ -34,7 +34,7 @@ if LOCKED:
                 into=data_folder,
             shell:
                 "skystage fetch {input.plan:q} --store {params.store:q} --batch {params.batch} {params.which}"
-                " --jobs {resources.connections} --into {params.into:q} --symlink"
+                " --jobs {resources.connections} --into {params.into:q} --symlink --released"
                 " --json > {output.receipt:q} 2> {log:q}"
 
 else:

@@ -23,7 +23,7 @@ if LOCKED and WITH_ORBITS:
             into=data_folder,
         shell:
             "skystage fetch {input.plan:q} --store {params.store:q} --asset orbit"
-            " --jobs {resources.connections} --into {params.into:q} --symlink"
+            " --jobs {resources.connections} --into {params.into:q} --symlink --released"
             " --json > {output.receipt:q} 2> {log:q}"
 
 elif WITH_ORBITS:

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         plan.check()
         store = Store(arguments.store, read_only=arguments.orbits is None)
         if arguments.orbits is not None:
-            orbits.take(plan.assets(), arguments.orbits, store)
+            _take(plan, arguments.orbits, store)
     pairs = orbits.pair(plan, store, failures)
     if layout is not None:
         linked = orbits.link(plan, pairs, store, arguments.output, layout, symbolic=arguments.symlink)
@@ -99,12 +99,19 @@ def _planned(arguments: argparse.Namespace) -> Plan:
 def _staged(plan: Plan, store: Store, folder: Path) -> Mapping[str, SkystageError]:
     """Stage the orbit files: those that lie in the folder from there, the others from the archives."""
     from skystage.batch import fetch_all
-    from skystage.derive import orbits
     from skystage.progress import progress
     from skystage.transport import Access
 
-    wanted = list(plan.assets())
-    orbits.take(wanted, folder, store)
-    missing = [asset for asset in wanted if store.receipt(asset) is None]
+    _take(plan, folder, store)
+    missing = [asset for asset in plan.assets() if store.receipt(asset) is None]
     with progress(sum(asset.size or 0 for asset in missing)) as listen:
         return fetch_all(missing, store, Access(), listen=listen).failures
+
+
+def _take(plan: Plan, folder: Path, store: Store) -> None:
+    """Stage the orbit files that lie in a folder; one that is wrong stays there, and is fetched."""
+    from skystage.adopt import adopt_folder
+    from skystage.orbitfile import KEY
+
+    if any(asset.key == KEY for asset in plan.assets()):
+        adopt_folder(plan, folder, store, keys=[KEY], way="copy")

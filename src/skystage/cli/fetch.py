@@ -30,6 +30,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--symlink", action="store_true", help="with --into: symbolic links, for who touches what he is given"
     )
     parser.add_argument("--jobs", type=positive, default=8, help="assets at a time (default: 8)")
+    parser.add_argument("--released", action="store_true", help="fetch again also what was released")
     parser.add_argument("--dry-run", action="store_true", help="say what would be fetched")
     parser.add_argument("--offline", action="store_true", help="make no request: fail for what is not staged")
 
@@ -41,25 +42,27 @@ def run(arguments: argparse.Namespace) -> int:
 
     plan, staged = PlanFile(arguments.plan), Staged(arguments.store)
     arranged = None if arguments.layout is None else _arranged(arguments)
-    missing, already, size = [], 0, 0
+    missing, already, released, size = [], 0, 0, 0
     for entry in plan.entries(arguments.batch, arguments.asset):
-        if (receipt := staged.proof(entry)) is None:
-            missing.append(entry)
-        else:
+        if (receipt := staged.proof(entry)) is not None:
             already += 1
             size += receipt["size"]
+        elif not arguments.released and staged.tombstone(entry) is not None:
+            released += 1
+        else:
+            missing.append(entry)
     to_come = sum(entry.size or 0 for entry in missing)
     if arguments.dry_run:
-        planned = already + len(missing)
+        planned = already + released + len(missing)
         if arguments.json:
-            out_json(planned=planned, already=already, missing=len(missing), bytes=to_come)
-        say(f"{already:,} of {planned:,} assets are staged; to come: {size_text(to_come)}")
+            out_json(planned=planned, already=already, released=released, missing=len(missing), bytes=to_come)
+        say(f"{already:,} of {planned:,} assets are staged{_and(released)}; to come: {size_text(to_come)}")
         return DONE
     if missing and not arguments.offline:
         result = _staged_now(arguments, to_come)
     else:
         failures = _not_staged(missing) | plan.lacking(arguments.batch, arguments.asset)
-        result = _staged_before(already, size, failures)
+        result = _staged_before(already, released, size, failures)
     if arguments.into is not None:
         _link(plan, arguments, arranged)
     if arguments.json:
@@ -67,9 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     for item in result["failed"]:
         say(f"failed   {item['message']}")
     say(
-        f"staged   {result['staged']:,} of {result['planned']:,} assets ({result['already']:,} already), "
-        f"{size_text(result['bytes_moved'])} moved, {result['requests']:,} requests, "
-        f"{result['seconds']:.1f} s"
+        f"staged   {result['staged']:,} of {result['planned']:,} assets ({result['already']:,} already)"
+        f"{_and(result['released'])}, {size_text(result['bytes_moved'])} moved, "
+        f"{result['requests']:,} requests, {result['seconds']:.1f} s"
     )
     return FAILED if result["failed"] else DONE
 
@@ -90,12 +93,14 @@ def _staged_now(arguments: argparse.Namespace, to_come: int) -> dict[str, Json]:
             batch=arguments.batch,
             keys=arguments.asset,
             jobs=arguments.jobs,
+            released=arguments.released,
             listen=listen,
         )
     return {
         "planned": outcome.planned,
         "staged": len(outcome.receipts),
         "already": outcome.already,
+        "released": len(outcome.released),
         "failed": _failed(outcome.failures),
         "bytes": sum(receipt.size for receipt in outcome.receipts),
         "bytes_moved": outcome.bytes_moved,
@@ -111,18 +116,25 @@ def _not_staged(missing: list[Entry]) -> dict[str, SkystageError]:
     }
 
 
-def _staged_before(staged: int, size: int, failures: Mapping[str, SkystageError]) -> dict[str, Json]:
+def _staged_before(
+    staged: int, released: int, size: int, failures: Mapping[str, SkystageError]
+) -> dict[str, Json]:
     """What is staged, without a request and without loading what could make one; the rest failed."""
     return {
-        "planned": staged + len(failures),
+        "planned": staged + released + len(failures),
         "staged": staged,
         "already": staged,
+        "released": released,
         "failed": _failed(failures),
         "bytes": size,
         "bytes_moved": 0,
         "requests": 0,
         "seconds": 0.0,
     }
+
+
+def _and(released: int) -> str:
+    return f", {released:,} released" if released else ""
 
 
 def _failed(failures: Mapping[str, SkystageError]) -> list[Json]:

@@ -23,8 +23,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     written = write(Plan(arguments.plan), Store(arguments.store, read_only=True), arguments.output)
     if arguments.json:
-        out_json(items=written.items, assets=written.assets, missing=written.missing)
+        out_json(
+            items=written.items, assets=written.assets, released=written.released, missing=written.missing
+        )
     say(f"{written.items:,} items, {written.assets:,} assets in {arguments.output}")
+    if written.released:
+        say(f"{written.released:,} of them are released: their hrefs lead to the archive")
     if written.missing:
         say(f"{written.missing:,} planned assets are not staged and not in it")
     return FAILED if written.missing else DONE

@@ -1,4 +1,4 @@
-"""``skystage verify``: what is staged, missing or damaged."""
+"""``skystage verify``: what is staged, released, missing or damaged."""
 
 from __future__ import annotations
 
@@ -25,23 +25,28 @@ def run(arguments: argparse.Namespace) -> int:
     from skystage.staged import Staged
 
     plan, staged = PlanFile(arguments.plan), Staged(arguments.store)
-    ok, missing, damaged = 0, [], []
+    ok = 0
+    released: list[str] = []
+    missing: list[str] = []
+    damaged: list[str] = []
     for entry in plan.entries(arguments.batch, arguments.asset):
         problem = _problem(entry, staged, deep=arguments.deep)
         if problem is None:
             ok += 1
         elif problem == "missing":
-            missing.append(entry.path)
+            (missing if staged.tombstone(entry) is None else released).append(entry.path)
         else:
             damaged.append(f"{entry.path}: {problem}")
     if arguments.json:
-        out_json(ok=ok, missing=missing, damaged=damaged)
+        out_json(ok=ok, released=released, missing=missing, damaged=damaged)
     else:
+        for path in released:
+            out(f"released {path}")
         for path in missing:
             out(f"missing  {path}")
         for path in damaged:
             out(f"damaged  {path}")
-    say(f"{ok:,} ok, {len(missing):,} missing, {len(damaged):,} damaged")
+    say(f"{ok:,} ok, {len(released):,} released, {len(missing):,} missing, {len(damaged):,} damaged")
     return FAILED if missing or damaged else DONE
 
 

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from skystage import layouts
 from skystage.archives.safe import Safe
-from skystage.errors import SkystageError, StructureError, TransferError
-from skystage.model import Asset, Granule, Json, Receipt, iso
+from skystage.errors import SkystageError, StructureError
+from skystage.model import Asset, Granule, Json, iso
 from skystage.orbitfile import KEY, OrbitName, check, mission, need, pairing, parse_name
 from skystage.plan import Plan
 from skystage.store import Store
-from skystage.verify import digest_file, prove
 
 TABLE = "orbits.json"
 
@@ -88,46 +84,6 @@ def _gap(granule: Granule, file: OrbitName) -> str:
     if needed is None or file.mission != needed[0] or not file.covers(*needed[1:]):
         return f"{file.name}: does not cover it from one orbit before to a minute after"
     return ""
-
-
-def take(assets: Iterable[Asset], folder: Path, store: Store) -> int:
-    """Stage orbit files that lie in a folder, without a request; the number of those that were taken.
-
-    One that is not what the plan expects stays where it is, and is left to be fetched.
-    """
-    taken = 0
-    for asset in assets:
-        source = folder / asset.name
-        if store.receipt(asset) is not None or not source.is_file():
-            continue
-        with store.lock(asset), suppress(TransferError):
-            part = store.part(asset)
-            part.discard()
-            shutil.copyfile(source, part.path)
-            digests = digest_file(part.path, asset.checksums)
-            verified = prove(asset, part.path, digests)
-
-            def receipt(
-                found: os.stat_result,
-                asset: Asset = asset,
-                digests: Mapping[str, str] = digests,
-                verified: str = verified,
-                source: Path = source,
-            ) -> Receipt:
-                return Receipt(
-                    path=asset.path,
-                    size=found.st_size,
-                    mtime_ns=found.st_mtime_ns,
-                    digests=digests,
-                    verified=verified,
-                    source=source.resolve().as_uri(),
-                    staged=datetime.now(UTC),
-                    attempts=0,
-                )
-
-            store.publish(asset, part.path, part, receipt)
-            taken += 1
-    return taken
 
 
 def link(

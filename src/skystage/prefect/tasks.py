@@ -130,7 +130,7 @@ def fetch_batch(
 
     Returns
     -------
-    Counts: ``planned``, ``staged``, ``already``, ``bytes_moved``, ``requests``, ``seconds``.
+    Counts: ``planned``, ``staged``, ``already``, ``released``, ``bytes_moved``, ``requests``, ``seconds``.
 
     Raises
     ------
@@ -215,6 +215,7 @@ def _counts(outcome: Outcome) -> dict[str, Json]:
         "planned": outcome.planned,
         "staged": len(outcome.receipts),
         "already": outcome.already,
+        "released": len(outcome.released),
         "bytes_moved": outcome.bytes_moved,
         "requests": outcome.requests,
         "seconds": round(outcome.seconds, 3),
