@@ -164,6 +164,13 @@ class Plan(PlanFile):
             if data.get("kind") != "companion":
                 yield self._read(Granule.from_json, data)
 
+    def companions(self) -> Iterator[Companion]:
+        """What goes along with the granules' area, in order of its id."""
+        for line in self._lines(0, self._span):
+            data = self._object(line)
+            if data.get("kind") == "companion":
+                yield self._read(Companion.from_json, data)
+
     def dropped(self) -> Iterator[Dropped]:
         """The dropped granules, each with its reason."""
         for line in self._lines(self._span, None):
@@ -188,7 +195,7 @@ class Plan(PlanFile):
             yield self._read(Asset.from_json, item)
 
     def unresolved(self, batch: tuple[int, int] | None = None) -> Iterator[tuple[str, Unresolved]]:
-        """Granule id and what cannot be had of it."""
+        """The id of a granule or a companion, and what cannot be had of it."""
         for name, key, reason in self._unresolved(batch):
             yield name, Unresolved(key=key, reason=reason)
 
@@ -317,6 +324,7 @@ class _Counts:
         return granule.to_json()
 
     def companion(self, companion: Companion) -> dict[str, Json]:
+        self._unresolved += len(companion.unresolved)
         self._assets(companion.assets)
         return companion.to_json()
 

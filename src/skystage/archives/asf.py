@@ -287,7 +287,7 @@ class Asf:
     }
     property_names = frozenset(_PROPERTY_NAMES.split())
     asset_keys = ("data", "metadata", "browse")
-    companions = frozenset({"orbits"})
+    companions = frozenset({"dem", "orbits"})
 
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "summary": "the stacks of a plan: dates, gaps, platforms, bytes",
     "fetch": "stage the assets of a plan",
     "verify": "what is staged, missing or damaged",
+    "derive dem": "stitch staged tiles into one elevation raster a stack",
     "manifest": "write what is staged as a STAC ItemCollection",
     "export": "write the plan as a list for another download tool",
     "archives": "what can be queried, with its keys",

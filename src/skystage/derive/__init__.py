@@ -1,0 +1,1 @@
+"""What is made of staged files: plain functions, files in and files out, without a network."""
