@@ -407,7 +407,7 @@ class _Work:
         void = np.isnan(heights)
         if void.any() and not self._options.allow_voids:
             row, column = np.argwhere(void)[0]
-            where = transform * (column + 0.5, row + 0.5)
+            where = _middle(transform, column, row)
             raise StructureError(
                 f"{self._stack}: {int(void.sum()):,} of {void.size:,} pixels have no height, "
                 f"the first at {where[0]:.4f} {where[1]:.4f}",
@@ -489,6 +489,11 @@ def _quietly() -> Iterator[None]:
             yield
 
 
+def _middle(transform: Any, column: int, row: int) -> tuple[float, float]:
+    """Longitude and latitude of the middle of a pixel."""
+    return transform.c + (column + 0.5) * transform.a, transform.f + (row + 0.5) * transform.e
+
+
 # --------------------------------------------------------------------------------------------------
 # Tiles
 
@@ -517,7 +522,7 @@ def _zeros(like: Any, cell: Cell, opened: ExitStack) -> Any:
 
     left, bottom, right, top = like.bounds
     here = math.floor((left + right) / 2), math.floor((bottom + top) / 2)
-    lon, lat = wrapped(cell)
+    (lon, lat), step = wrapped(cell), like.transform
     memory = opened.enter_context(MemoryFile())
     dataset = opened.enter_context(
         memory.open(
@@ -527,7 +532,7 @@ def _zeros(like: Any, cell: Cell, opened: ExitStack) -> Any:
             height=like.height,
             width=like.width,
             crs=like.crs,
-            transform=Affine.translation(lon - here[0], lat - here[1]) * like.transform,
+            transform=Affine(step.a, 0.0, step.c + lon - here[0], 0.0, step.e, step.f + lat - here[1]),
             sparse_ok=True,
         )
     )
@@ -598,7 +603,7 @@ def _write_isce2(path: Path, heights: NDArray[np.float32], transform: Any, refer
     """
     rows, columns = heights.shape
     heights.astype("<f4").tofile(path)
-    first = transform * (0.5, 0.5)
+    first = _middle(transform, 0, 0)
     axes = "".join(
         _isce2_axis(number, doc, start, step, size)
         for number, doc, start, step, size in (
