@@ -124,7 +124,11 @@ def test_the_gap_over_armenia_is_patched_as_dem_stitcher_does(stitched, store, t
     # At the sandbox's resolution: dem-stitcher samples up to 30 m what comes from 90 m tiles alone.
     heights, profile, _ = stitched(place, resolution=12)
     expected, grid = oracle(store, tmp_path, place, dst_resolution=12 / 3600)
-    np.testing.assert_array_equal(heights, expected)
+    # Where dem-stitcher leaves a line between the two without heights, ours has those of its neighbours.
+    there = np.isfinite(expected)
+    assert there.mean() > 0.99
+    np.testing.assert_array_equal(heights[there], expected[there])
+    assert np.isfinite(heights).all()
     assert profile["transform"].almost_equals(grid["transform"], 1e-12)
 
 
@@ -134,9 +138,12 @@ def test_a_stack_in_the_gap_alone_has_30_m_pixels(stitched):
 
 
 def test_across_the_antimeridian_there_is_one_raster_of_continuous_longitudes(stitched, store, tmp_path):
-    heights, profile, _ = stitched(*FIJI)
-    expected, grid = oracle(store, tmp_path, (179.6, -17.2, 180.3, -16.2))
-    np.testing.assert_allclose(heights, expected, atol=1e-4)
+    heights, profile, _ = stitched(*FIJI, height="geoid")
+    expected, grid = oracle(store, tmp_path, (179.6, -17.2, 180.3, -16.2), dst_ellipsoidal_height=False)
+    np.testing.assert_array_equal(heights, expected)
+    above_ellipsoid, _, _ = stitched(*FIJI)
+    # The geoid goes on without a step where its own grid begins anew.
+    assert np.abs(np.diff(above_ellipsoid - heights, axis=1)).max() < 0.1
     assert profile["transform"].almost_equals(grid["transform"], 1e-9)
     assert profile["transform"].c == pytest.approx(179.6, abs=0.01)
 
@@ -153,7 +160,9 @@ def test_a_stack_at_high_latitude_has_tiles_of_different_widths(stitched, store,
     box = (-60.7, -80.6, -55.3, -79.4)
     heights, profile, _ = stitched(box)
     expected, _ = oracle(store, tmp_path, box)
-    np.testing.assert_array_equal(heights, expected)
+    # dem-stitcher's has another column, beyond the bounds, that the wider tiles alone reach.
+    np.testing.assert_array_equal(heights, expected[:, : heights.shape[1]])
+    assert np.isfinite(heights).all()
     assert profile["transform"].a > -2 * profile["transform"].e
 
 
@@ -220,7 +229,7 @@ def _holed(store, staged, tmp_path, **noted) -> Plan:
         width=300,
         height=300,
         crs="EPSG:4326",
-        transform=rasterio.transform.from_bounds(10, 45, 11, 46, 300, 300),
+        transform=rasterio.Affine(1 / 300, 0, 10, 0, -1 / 300, 46),
         nodata=-9999,
     ) as file:
         file.write(values, 1)

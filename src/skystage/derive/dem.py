@@ -71,6 +71,8 @@ SECOND = 1 / 3600
 """Of arc, in degrees: the step of the 30 m models."""
 PAD = 8
 """Columns that a geoid is continued by beyond the antimeridian: more than a cubic kernel reaches."""
+SEAM = 2
+"""Pixels from each side that close a seam between tiles of 30 m and of 90 m."""
 TOOLS = ("dem-stitcher", "rasterio")
 """Packages whose version can change a raster's bytes."""
 
@@ -345,7 +347,34 @@ class _Work:
             if beside:
                 more, wider, _ = self._merged(beside, gap or "", geoid, resolution, sea=False)
                 heights, profile = merge_arrays_with_geometadata([heights, more], [profile, wider])
-        return heights[0], profile, convention
+                heights = _closed(heights[0])[None]
+        return *self._trimmed(heights[0], profile), convention
+
+    def _trimmed(
+        self, heights: NDArray[np.float32], profile: dict[str, Any]
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Without the last rows and columns that are beyond the bounds and have holes.
+
+        Where tiles of different widths meet, near the poles, some reach further than others.
+        """
+        import numpy as np
+        from affine import Affine
+
+        transform, (west, south, east, north) = profile["transform"], self._bounds
+        void = np.isnan(heights)
+        top, bottom, left, right = 0, heights.shape[0], 0, heights.shape[1]
+        while right - left > 1 and void[:, right - 1].any() and _middle(transform, right - 1, 0)[0] > east:
+            right -= 1
+        while right - left > 1 and void[:, left].any() and _middle(transform, left, 0)[0] < west:
+            left += 1
+        while bottom - top > 1 and void[bottom - 1].any() and _middle(transform, 0, bottom - 1)[1] < south:
+            bottom -= 1
+        while bottom - top > 1 and void[top].any() and _middle(transform, 0, top)[1] > north:
+            top += 1
+        a, e = transform.a, transform.e
+        moved = Affine(a, 0.0, transform.c + left * a, 0.0, e, transform.f + top * e)
+        cut = heights[top:bottom, left:right]
+        return cut, {**profile, "transform": moved, "height": cut.shape[0], "width": cut.shape[1]}
 
     def _merged(
         self, tiles: list[_File], name: str, geoid: Path | None, resolution: float | None, *, sea: bool
@@ -487,6 +516,25 @@ def _quietly() -> Iterator[None]:
             GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_NUM_THREADS="1", GDAL_PAM_ENABLED="NO"
         ):
             yield
+
+
+def _closed(heights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Seams closed with the mean of their neighbours.
+
+    Between the last sample of a 30 m tile and the first pixel of a 90 m one there is a line without heights.
+    """
+    import numpy as np
+
+    for _ in range(SEAM):
+        void = np.isnan(heights)
+        if not void.any():
+            break
+        around = np.pad(heights, 1, constant_values=math.nan)
+        sides = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
+        near = np.stack([side[void] for side in sides])
+        count = np.isfinite(near).sum(axis=0)
+        heights[void] = np.where(count > 0, np.nansum(near, axis=0) / np.maximum(count, 1), math.nan)
+    return heights
 
 
 def _middle(transform: Any, column: int, row: int) -> tuple[float, float]:
