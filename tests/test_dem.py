@@ -6,6 +6,7 @@ import json
 import sys
 import warnings
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -49,7 +50,7 @@ def cells_of(companion: Companion) -> list[str]:
 
 def _cell(name: str) -> tuple[int, int]:
     digits = name.replace("_00", "").split("_")
-    pairs = zip(digits, digits[1:], strict=False)
+    pairs = pairwise(digits)
     north, east = next((a, b) for a, b in pairs if a[0] in "NS" and a[1:].isdigit())
     return int(east[1:]) * (1 if east[0] == "E" else -1), int(north[1:]) * (1 if north[0] == "N" else -1)
 
