@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TextIO
 from urllib.parse import quote
 
 from skystage.errors import SkystageError
-from skystage.model import Asset, Granule, Json, Receipt, Release, canonical, iso
+from skystage.model import Asset, Companion, Granule, Json, Receipt, Release, canonical, iso
 from skystage.plan import Once, Plan
 from skystage.store import Store
 
@@ -73,32 +73,63 @@ def write(plan: Plan, store: Store, path: Path) -> Written:
 
 
 def _items(plan: Plan, store: Store, base: Path, sums: TextIO, written: Written) -> Iterator[dict[str, Json]]:
-    """The item of each granule of which something is staged or released; checksums are written on the way.
+    """The items of granules, then of companions, of which something is staged or released.
 
-    A released asset is not in the list of checksums, which would fail for it.
+    Checksums are written on the way: of what is there, because the list would fail for a released asset.
     """
     once = Once()
-    for granule in plan.granules():
-        assets = {}
-        for asset in granule.assets:
+
+    def held(assets: Iterable[Asset]) -> Iterator[tuple[Asset, Receipt, dict[str, Json]]]:
+        for asset in assets:
             receipt, first = store.receipt(asset), once.first(asset)
-            if receipt is None:
-                release = store.released(asset)
-                if release is None:
-                    written.missing += first
-                    continue
-                assets[asset.key] = _released(asset, release)
+            if receipt is not None:
+                href = os.path.relpath(store.path(asset).resolve(), base)
+                yield asset, receipt, _asset(asset, receipt, quote(href, safe="/~.+=@,"))
+                if first:
+                    sums.write(f"{receipt.digests['sha256']}  {href}\n")
+            elif (release := store.released(asset)) is not None:
+                yield asset, release.receipt, _released(asset, release)
                 written.released += first
-                written.assets += first
+            else:
+                written.missing += first
                 continue
-            href = os.path.relpath(store.path(asset).resolve(), base)
-            assets[asset.key] = _asset(asset, receipt, quote(href, safe="/~.+=@,"))
-            if first:
-                written.assets += 1
-                sums.write(f"{receipt.digests['sha256']}  {href}\n")
-        if assets:
+            written.assets += first
+
+    for granule in plan.granules():
+        if assets := {asset.key: said for asset, _, said in held(granule.assets)}:
             written.items += 1
             yield _item(granule, assets)
+    for companion in plan.companions():
+        if found := list(held(companion.assets)):
+            written.items += 1
+            # Elevation was sensed by nobody at one time: an item has the time at which its last file came.
+            last = max(receipt.staged for _, receipt, _ in found)
+            yield _companion_item(companion, iso(last), {asset.name: said for asset, _, said in found})
+
+
+def _companion_item(companion: Companion, moment: str, assets: dict[str, Json]) -> dict[str, Json]:
+    item: dict[str, Json] = {
+        "type": "Feature",
+        "stac_version": STAC,
+        "stac_extensions": EXTENSIONS,
+        "id": companion.id,
+        "geometry": None,
+        "properties": {
+            **companion.properties,
+            "datetime": moment,
+            "skystage:companion": True,
+            "skystage:stack": companion.id,
+        },
+        "links": [],
+        "assets": assets,
+    }
+    if companion.bounds:
+        rings = [[[w, s], [e, s], [e, n], [w, n], [w, s]] for w, s, e, n in companion.bounds]
+        item["geometry"] = {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
+        item["bbox"] = _bbox(item["geometry"])
+    if companion.unresolved:
+        item["properties"]["skystage:unresolved"] = [missing.to_json() for missing in companion.unresolved]
+    return item
 
 
 def _item(granule: Granule, assets: dict[str, Json]) -> dict[str, Json]:

@@ -310,16 +310,39 @@ class Companion:
     """Assets for an area rather than for one granule, such as DEM tiles."""
 
     id: str
+    """What they belong to: the key of a stack."""
+    bounds: tuple[tuple[float, float, float, float], ...] = ()
+    """West, south, east, north in degrees; two boxes where the area crosses the antimeridian."""
     assets: tuple[Asset, ...] = ()
+    unresolved: tuple[Unresolved, ...] = ()
+    properties: Mapping[str, Json] = field(default_factory=dict)
+    """What was asked and found, for whoever makes something of them."""
 
     def to_json(self) -> dict[str, Json]:
         """The companion as one line of a plan."""
-        return {"kind": "companion", "id": self.id, "assets": [asset.to_json() for asset in self.assets]}
+        out: dict[str, Json] = {
+            "kind": "companion",
+            "id": self.id,
+            "assets": [asset.to_json() for asset in self.assets],
+        }
+        if self.bounds:
+            out["bounds"] = [list(box) for box in self.bounds]
+        if self.unresolved:
+            out["unresolved"] = [item.to_json() for item in self.unresolved]
+        if self.properties:
+            out["properties"] = self.properties
+        return out
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(id=data["id"], assets=tuple(Asset.from_json(asset) for asset in data["assets"]))
+        return cls(
+            id=data["id"],
+            bounds=tuple((west, south, east, north) for west, south, east, north in data.get("bounds", ())),
+            assets=tuple(Asset.from_json(asset) for asset in data["assets"]),
+            unresolved=tuple(Unresolved(**item) for item in data.get("unresolved", ())),
+            properties=data.get("properties", {}),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,7 +189,7 @@ class Plan(PlanFile):
             yield self._read(Asset.from_json, item)
 
     def unresolved(self, batch: tuple[int, int] | None = None) -> Iterator[tuple[str, Unresolved]]:
-        """Granule id and what cannot be had of it."""
+        """The id of a granule or a companion, and what cannot be had of it."""
         for name, key, reason in self._unresolved(batch):
             yield name, Unresolved(key=key, reason=reason)
 
@@ -323,6 +323,7 @@ class _Counts:
         return granule.to_json()
 
     def companion(self, companion: Companion) -> dict[str, Json]:
+        self._unresolved += len(companion.unresolved)
         self._assets(companion.assets)
         return companion.to_json()
 

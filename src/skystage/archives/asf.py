@@ -38,7 +38,7 @@ class Asf:
     properties = PROPERTIES
     property_names = PROPERTY_NAMES
     asset_keys = ASSET_KEYS
-    companions = frozenset({"mirrors", "orbits"})
+    companions = frozenset({"dem", "mirrors", "orbits"})
 
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""

@@ -70,7 +70,7 @@ class Safe:
     property_names = frozenset((*_AGREE, "fileName", "flightDirection", "pathNumber", "processedAt"))
     # What lies there is not fetched: a granule of this archive brings along companions only.
     asset_keys = ()
-    companions = frozenset({"orbits"})
+    companions = frozenset({"dem", "orbits"})
 
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "adopt": "take over what other tools have downloaded",
     "verify": "what is staged, released, missing or damaged",
     "derive orbits": "pair scenes with orbit files, and lay them out for other tools",
+    "derive dem": "stitch staged tiles into one elevation raster a stack",
     "manifest": "write what is staged as a STAC ItemCollection",
     "release": "delete what was consumed, and keep its receipts",
     "export": "write the plan as a list for another download tool",

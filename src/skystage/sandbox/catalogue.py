@@ -162,6 +162,8 @@ class Catalogue:
     """ASF's downloads, by path."""
     bursts: dict[str, Content] = field(default_factory=dict)
     """What ASF's burst extractor makes, by path."""
+    elevation: dict[str, Path] = field(default_factory=dict)
+    """Recorded elevation tiles and geoids, by the name that they are asked for."""
     _scenes: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -228,6 +230,7 @@ def load(directory: Path, payload_size: int = PAYLOAD_SIZE) -> Catalogue:
     try:
         _load_granules(catalogue, root / "cmr")
         _load_orbits(catalogue, root / "orbits")
+        _load_elevation(catalogue, root / "dem" / "golden_datasets")
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise SkystageError(f"cannot read the recordings in {directory}: {error}") from error
     if not catalogue.granules and not catalogue.orbits:
@@ -282,6 +285,21 @@ def _recorded_products(folder: Path) -> Iterable[Mapping[str, Any]]:
         exchange = json.loads(_read(path))
         body = exchange["response"]["body"]
         yield from (json.loads(body) if isinstance(body, str) else body).get("value", [])
+
+
+_CROPS = {
+    "los_angeles_tiles/los_angeles_tile_0.tif": "Copernicus_DSM_COG_10_N33_00_W118_00_DEM.tif",
+    "los_angeles_tiles/los_angeles_tile_1.tif": "Copernicus_DSM_COG_10_N33_00_W119_00_DEM.tif",
+    "los_angeles_tiles/los_angeles_tile_2.tif": "Copernicus_DSM_COG_10_N34_00_W118_00_DEM.tif",
+    "los_angeles_tiles/los_angeles_tile_3.tif": "Copernicus_DSM_COG_10_N34_00_W119_00_DEM.tif",
+    "egm_08_los_angeles.tif": "us_nga_egm2008_1_4326__agisoft.tif",
+}
+"""Recorded corners of four tiles that meet in Los Angeles, and of the geoid there: whose they are."""
+
+
+def _load_elevation(catalogue: Catalogue, folder: Path) -> None:
+    crops = {name: folder / crop for crop, name in _CROPS.items()}
+    catalogue.elevation.update({name: path for name, path in crops.items() if path.is_file()})
 
 
 def _reader(path: Path | None) -> Callable[[], bytes] | None:

@@ -23,9 +23,9 @@ def services(world: World) -> Mapping[str, Service]:
 
     A new service is one module with a function ``hosts(world)``, and its name here.
     """
-    from skystage.sandbox import asf, cdse, cmr, earthdata, s3
+    from skystage.sandbox import asf, cdse, cmr, dem, earthdata, s3
 
     table: dict[str, Service] = {}
-    for module in (cmr, earthdata, asf, s3, cdse):
+    for module in (cmr, earthdata, asf, s3, cdse, dem):
         table.update(module.hosts(world))
     return table

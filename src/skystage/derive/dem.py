@@ -1,0 +1,721 @@
+"""One elevation raster a stack, stitched from tiles that are staged: no request, equal bytes each time.
+
+dem-stitcher merges the tiles, adds the geoid and moves samples. It is told which files, by the function below
+`stitch_dem`: that one asks its own index again, fetches what it misses, and wants a log-in for tiles that lie
+here. Where the plan says that a cell is sea, a tile of zeros stands for it: heights above the geoid are 0
+there, those above the ellipsoid the geoid's own.
+
+A raster appears when it was checked, and after it a receipt beside it, ``NAME.json``: what it was made of,
+and the sha256 of its bytes. While both agree with what is asked there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skystage.archives.dem import (
+    ELLIPSOIDAL,
+    GAPS,
+    GEOID,
+    KEY,
+    NOTE,
+    SHELVES,
+    Box,
+    Cell,
+    Options,
+    cells,
+    default_geoid,
+    join,
+    quietly,
+    wrapped,
+)
+from skystage.canon import canonical
+from skystage.errors import (
+    FetchFailed,
+    Offline,
+    PlanError,
+    SkystageError,
+    StructureError,
+    TransferError,
+    Unresolvable,
+)
+from skystage.locks import Lock
+from skystage.model import Asset, Companion, Json
+from skystage.plan import Plan
+from skystage.staged import HOME
+from skystage.store import Store
+from skystage.verify import digest_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+VERTICAL = {
+    "egm_08": ("EGM2008 geoid", 3855),
+    "egm_96": ("EGM96 geoid", 5773),
+    "geoid_18": ("NAVD 88 (GEOID18)", 5703),
+}
+"""What dem-stitcher calls a geoid: what the heights above it are, and their EPSG code."""
+SECOND = 1 / 3600
+"""Of arc, in degrees: the step of the 30 m models."""
+PAD = 8
+"""Columns that a geoid is continued by beyond the antimeridian: more than a cubic kernel reaches."""
+SEAM = 2
+"""Pixels from each side that close a seam between tiles of 30 m and of 90 m."""
+TOOLS = ("dem-stitcher", "rasterio")
+"""Packages whose version can change a raster's bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stitched:
+    """The elevation raster of one stack.
+
+    Attributes
+    ----------
+    stack
+        Its key.
+    path
+        The raster.
+    files
+        All files that belong to it, the receipt included.
+    already
+        Whether it lay there already, made of the same.
+    """
+
+    stack: str
+    path: Path
+    files: tuple[Path, ...]
+    already: bool
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A raster or an error for every stack that was asked for.
+
+    Attributes
+    ----------
+    made
+        In the order of the plan.
+    failures
+        Stack to error.
+    """
+
+    made: list[Stitched] = field(default_factory=list)
+    failures: dict[str, SkystageError] = field(default_factory=dict)
+
+    def raise_for_failures(self) -> None:
+        """Raise one summary error if any stack failed.
+
+        Raises
+        ------
+        FetchFailed
+            With every failure by its stack.
+        """
+        if self.failures:
+            raise FetchFailed(self.failures, len(self.made) + len(self.failures))
+
+
+def stitch(
+    plan: Plan,
+    store: Store,
+    out: Path,
+    *,
+    stacks: Sequence[str] = (),
+    height: str | None = None,
+    area_or_point: str | None = None,
+    resolution: float | None = None,
+    format: str | None = None,  # noqa: A002 - as the query and the command line call it
+) -> Outcome:
+    """Stitch the elevation raster of each stack of a plan, or of some.
+
+    Parameters
+    ----------
+    plan
+        One made ``with: {dem: ...}``, whose tiles are staged.
+    store
+        Where they are staged.
+    out
+        The folder for the rasters; made if it is not there.
+    stacks
+        Keys of stacks; default: all.
+    height, area_or_point, resolution, format
+        Instead of what the query says: see `skystage.archives.dem.Options`.
+
+    Returns
+    -------
+    What became of every stack. A raster is in degrees of WGS 84, heights in metres, 32-bit floats. One
+    that crosses the antimeridian has longitudes that go on beyond 180.
+
+    Raises
+    ------
+    PlanError
+        If the plan has no such stack, or no elevation model at all.
+    QueryError
+        If an option cannot be.
+    SkystageError
+        If dem-stitcher is not installed.
+    """
+    tools = {name: _version(name) for name in TOOLS}
+    outcome = Outcome()
+    for companion in _chosen(plan, stacks):
+        noted = companion.properties[NOTE]
+        options = Options(**{name: noted[name] for name in Options.__dataclass_fields__}).but(
+            height=height, area_or_point=area_or_point, resolution=resolution, format=format
+        )
+        try:
+            work = _Work(companion, options, _staged(companion, options, plan, store), tools)
+            outcome.made.append(work.run(out))
+        except TransferError as error:
+            outcome.failures[companion.id] = error
+    return outcome
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        raise SkystageError(
+            f"derive dem: {name} is not installed", hint="pip install 'skystage[raster]'"
+        ) from None
+
+
+def _chosen(plan: Plan, stacks: Sequence[str]) -> list[Companion]:
+    found = {one.id: one for one in plan.companions() if NOTE in one.properties}
+    if not found:
+        raise PlanError(
+            f"{plan.path}: has no elevation model", hint="make it with `with: {dem: {name: glo_30}}`"
+        )
+    for key in stacks:
+        if key not in found:
+            near = difflib.get_close_matches(key, found, 1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise PlanError(f"--stack: got {key!r}", hint=f"the plan has: {', '.join(found)}{meant}")
+    return [one for key, one in found.items() if not stacks or key in stacks]
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A staged file, and the sha256 that its receipt has."""
+
+    path: Path
+    sha256: str
+
+
+def _staged(companion: Companion, options: Options, plan: Plan, store: Store) -> dict[str, list[_File]]:
+    """The staged files by key; what is lacking is named, with the command that brings it."""
+    holes = [one.reason for one in companion.unresolved]
+    if holes and not (options.allow_voids and companion.assets):
+        raise Unresolvable(
+            f"{companion.id}: {'; '.join(holes)}",
+            hint="another model may cover it; allow_voids: true leaves it without heights",
+        )
+    found: dict[str, list[_File]] = {}
+    missing: list[Asset] = []
+    for asset in companion.assets:
+        receipt = store.receipt(asset)
+        if receipt is None:
+            missing.append(asset)
+        else:
+            found.setdefault(asset.key, []).append(_File(store.path(asset), receipt.digests["sha256"]))
+    if missing:
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        keys = " ".join(f"--asset {key}" for key in sorted({asset.key for asset in missing}))
+        raise Offline(
+            f"{companion.id}: {missing[0].path}{more}: not staged",
+            hint=f"skystage fetch {plan.path} --store {store.root} {keys}",
+        )
+    return found
+
+
+class _Work:
+    """The way of one stack: from staged tiles to a checked raster and its receipt."""
+
+    def __init__(
+        self,
+        companion: Companion,
+        options: Options,
+        staged: Mapping[str, list[_File]],
+        tools: Mapping[str, str],
+    ) -> None:
+        noted = companion.properties[NOTE]
+        self._stack, self._options, self._tools = companion.id, options, tools
+        self._bounds = join(companion.bounds)
+        self._sea: set[Cell] = {(lon, lat) for lon, lat in noted["sea"]}
+        self._tiles = staged[KEY]
+        self._geoid = self._find_geoid(staged)
+        self._recipe: dict[str, Json] = {
+            "stack": self._stack,
+            "dem": {**noted, **options.to_json()},
+            "bounds": list(self._bounds),
+            "tiles": {one.path.name: one.sha256 for one in self._tiles},
+            "geoid": {self._geoid.path.name: self._geoid.sha256} if self._geoid else {},
+            "tools": dict(tools),
+        }
+
+    def _find_geoid(self, staged: Mapping[str, list[_File]]) -> _File | None:
+        """The staged geoid, or the one that dem-stitcher ships; none where no heights are changed."""
+        if self._options.height == "geoid" or self._options.name in ELLIPSOIDAL:
+            return None
+        if GEOID in staged:
+            return staged[GEOID][0]
+        path = Path(default_geoid(self._options.name))
+        if not path.is_file():
+            raise Offline(
+                f"{self._stack}: the plan has no geoid",
+                hint="make it with `with: {dem: {height: ellipsoid}}`",
+            )
+        return _File(path, digest_file(path, {})["sha256"])
+
+    def run(self, out: Path) -> Stitched:
+        """Make it, unless it is there; one process at a time."""
+        home = out / HOME
+        home.mkdir(parents=True, exist_ok=True)
+        stem = f"dem_{re.sub(r'[^A-Za-z0-9._-]', '_', self._stack)}_{self._options.name}"
+        with Lock(home / f"{stem}.lock"):
+            if (found := self._found(out, stem)) is not None:
+                return found
+            work = home / f"{stem}.work"
+            shutil.rmtree(work, ignore_errors=True)  # what a killed process left
+            work.mkdir()
+            try:
+                return self._make(out, work, stem)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+
+    def _found(self, out: Path, stem: str) -> Stitched | None:
+        """What lies there, if it was made of the same and is still what was made."""
+        for path in sorted(out.glob(f"{stem}_*.json")):
+            try:
+                receipt = json.loads(path.read_bytes())
+                files = {out / name: digest for name, digest in receipt["files"].items()}
+                if receipt["recipe"] != self._recipe:
+                    continue
+                right = all(digest_file(file, {})["sha256"] == digest for file, digest in files.items())
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+            if right:
+                return Stitched(self._stack, next(iter(files)), (*files, path), already=True)
+        return None
+
+    def _make(self, out: Path, work: Path, stem: str) -> Stitched:
+        with _quietly():
+            heights, profile, convention = self._heights(work)
+        self._check(heights, profile)
+        step = profile["transform"].a, -profile["transform"].e
+        seconds = [f"{round(one * 3600, 3):g}" for one in step]
+        size = "x".join(dict.fromkeys(seconds))
+        stem = f"{stem}_{self._options.height}_{convention.lower()}_{size}arcsec"
+        with _quietly():
+            names = self._write(work, stem, heights, profile, convention)
+        files = {name: digest_file(work / name, {})["sha256"] for name in names}
+        receipt = f"{stem}.json" if self._options.format != "cog" else f"{stem}_cog.json"
+        (work / receipt).write_text(f"{canonical({'recipe': self._recipe, 'files': files})}\n")
+        # Last the receipt: while it is not there, what lies there counts as not made.
+        for name in (*names, receipt):
+            _publish(work / name, out / name)
+        return Stitched(self._stack, out / names[0], tuple(out / n for n in (*names, receipt)), already=False)
+
+    # ----------------------------------------------------------------------------------------------
+    # Heights
+
+    def _heights(self, work: Path) -> tuple[NDArray[np.float32], dict[str, Any], str]:
+        """Heights, the raster's profile, and whether its pixels are areas or points."""
+        from dem_stitcher.merge import merge_arrays_with_geometadata
+
+        geoid = None if self._geoid is None else _continued(self._geoid.path, work)
+        gap = GAPS.get(self._options.name)
+        beside = [one for one in self._tiles if gap and one.path.parent.name == SHELVES[gap]]
+        own = [one for one in self._tiles if one not in beside]
+        resolution = None if self._options.resolution is None else self._options.resolution * SECOND
+        if not own:
+            # As dem-stitcher does where all of a 30 m raster comes from 90 m tiles.
+            step = SECOND if resolution is None else resolution
+            heights, profile, convention = self._merged(beside, gap or "", geoid, step, sea=True)
+        else:
+            heights, profile, convention = self._merged(own, self._options.name, geoid, resolution, sea=True)
+            if beside:
+                more, wider, _ = self._merged(beside, gap or "", geoid, resolution, sea=False)
+                heights, profile = merge_arrays_with_geometadata([heights, more], [profile, wider])
+                heights = _closed(heights[0])[None]
+        return *self._trimmed(heights[0], profile), convention
+
+    def _trimmed(
+        self, heights: NDArray[np.float32], profile: dict[str, Any]
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Without the last rows and columns that are beyond the bounds and have holes.
+
+        Where tiles of different widths meet, near the poles, some reach further than others.
+        """
+        import numpy as np
+        from affine import Affine
+
+        transform, (west, south, east, north) = profile["transform"], self._bounds
+        void = np.isnan(heights)
+        top, bottom, left, right = 0, heights.shape[0], 0, heights.shape[1]
+        while right - left > 1 and void[:, right - 1].any() and _middle(transform, right - 1, 0)[0] > east:
+            right -= 1
+        while right - left > 1 and void[:, left].any() and _middle(transform, left, 0)[0] < west:
+            left += 1
+        while bottom - top > 1 and void[bottom - 1].any() and _middle(transform, 0, bottom - 1)[1] < south:
+            bottom -= 1
+        while bottom - top > 1 and void[top].any() and _middle(transform, 0, top)[1] > north:
+            top += 1
+        a, e = transform.a, transform.e
+        moved = Affine(a, 0.0, transform.c + left * a, 0.0, e, transform.f + top * e)
+        cut = heights[top:bottom, left:right]
+        return cut, {**profile, "transform": moved, "height": cut.shape[0], "width": cut.shape[1]}
+
+    def _merged(
+        self, tiles: list[_File], name: str, geoid: Path | None, resolution: float | None, *, sea: bool
+    ) -> tuple[NDArray[np.float32], dict[str, Any], str]:
+        from dem_stitcher.stitcher import merge_and_transform_dem_tiles
+
+        convention = self._options.area_or_point
+        with ExitStack() as opened:
+            datasets = [_open(one.path, name, opened) for one in sorted(tiles, key=lambda one: one.path.name)]
+            if sea:
+                datasets += [
+                    _zeros(datasets[0], cell, opened)
+                    for cell in cells(self._bounds)
+                    if wrapped(cell) in self._sea
+                ]
+            datasets = [_shifted(one, self._bounds, opened) for one in datasets]
+            native = datasets[0].tags().get("AREA_OR_POINT", "Area")
+            heights, profile = merge_and_transform_dem_tiles(
+                datasets,
+                list(self._bounds),
+                name,
+                dst_ellipsoidal_height=geoid is not None,
+                dst_area_or_point=convention and convention.capitalize(),
+                dst_resolution=resolution,
+                num_threads_reproj=1,
+                n_threads_for_reading_tile_data=1,
+                # It takes no Path.
+                geoid_path=None if geoid is None else str(geoid),
+            )
+        return heights, profile, (convention or native).capitalize()
+
+    def _check(self, heights: NDArray[np.float32], profile: Mapping[str, Any]) -> None:
+        """Refuse a raster that is not where it should be, or has holes.
+
+        Raises
+        ------
+        StructureError
+            With what is wrong.
+        """
+        import numpy as np
+
+        transform, (rows, columns) = profile["transform"], heights.shape
+        if profile["crs"].to_epsg() != 4326:
+            raise StructureError(f"{self._stack}: the raster is in {profile['crs']}, not in EPSG:4326")
+        west, south, east, north = self._bounds
+        beyond = 90.0 - 1e-9
+        # Area and point differ by half a pixel, and a chosen resolution may cost another one.
+        dx, dy = 1.5 * transform.a, -1.5 * transform.e
+        covers = (
+            transform.c <= west + dx
+            and transform.c + columns * transform.a >= east - dx
+            and (transform.f >= north - dy or north > beyond)
+            and (transform.f + rows * transform.e <= south + dy or south < -beyond)
+        )
+        if not covers:
+            raise StructureError(
+                f"{self._stack}: the raster does not cover {self._bounds}", hint="are the tiles whole?"
+            )
+        void = np.isnan(heights)
+        if void.any() and not self._options.allow_voids:
+            row, column = np.argwhere(void)[0]
+            where = _middle(transform, column, row)
+            raise StructureError(
+                f"{self._stack}: {int(void.sum()):,} of {void.size:,} pixels have no height, "
+                f"the first at {where[0]:.4f} {where[1]:.4f}",
+                hint="the model or its geoid has holes: take another, or allow_voids: true",
+            )
+
+    # ----------------------------------------------------------------------------------------------
+    # Files
+
+    def _write(
+        self, work: Path, stem: str, heights: NDArray[np.float32], profile: Mapping[str, Any], convention: str
+    ) -> list[str]:
+        if self._options.format == "isce2":
+            reference = "WGS84" if self._options.height == "ellipsoid" else self._above()[0].split()[0]
+            name = f"{stem}.dem.wgs84" if self._options.height == "ellipsoid" else f"{stem}.dem"
+            return _write_isce2(work / name, heights, profile["transform"], reference)
+        import rasterio
+        import rasterio.shutil
+        from rasterio.crs import CRS
+
+        datum, code = self._above()
+        crs = CRS.from_epsg(4326) if code is None else CRS.from_user_input(f"EPSG:4326+{code}")
+        name = f"{stem}.tif"
+        with rasterio.open(
+            work / name,
+            "w",
+            driver="GTiff",
+            dtype="float32",
+            count=1,
+            height=heights.shape[0],
+            width=heights.shape[1],
+            crs=crs,
+            transform=profile["transform"],
+            nodata=math.nan,
+            tiled=True,
+            blockxsize=512,
+            blockysize=512,
+            compress="deflate",
+            predictor=3,
+            bigtiff="if_safer",
+        ) as file:
+            file.write(heights, 1)
+            file.update_tags(
+                AREA_OR_POINT=convention,
+                DEM_NAME=self._options.name,
+                VERTICAL_DATUM=datum,
+                GEOID=canonical(self._recipe["geoid"]),
+                SOURCE_TILES=canonical(self._recipe["tiles"]),
+                TIFFTAG_SOFTWARE=f"skystage; dem-stitcher {self._tools['dem-stitcher']}",
+            )
+            file.set_band_description(1, "height")
+            file.set_band_unit(1, "metre")
+        if self._options.format == "tif":
+            return [name]
+        cog = f"{stem}_cog.tif"
+        rasterio.shutil.copy(
+            work / name, work / cog, driver="COG", compress="deflate", predictor="yes", bigtiff="if_safer"
+        )
+        return [cog]
+
+    def _above(self) -> tuple[str, int | None]:
+        """What heights are above, and the EPSG code of a height system where there is one."""
+        if self._options.height == "ellipsoid":
+            return "WGS 84 ellipsoid", None
+        from dem_stitcher.geoid import DEM2GEOID
+
+        return VERTICAL[DEM2GEOID[self._options.name]]
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """dem-stitcher without bars and warnings; GDAL without neighbours, side files and threads of its own."""
+    with quietly():
+        import rasterio
+
+        with rasterio.Env(
+            GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_NUM_THREADS="1", GDAL_PAM_ENABLED="NO"
+        ):
+            yield
+
+
+def _closed(heights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Seams closed with the mean of their neighbours.
+
+    Between the last sample of a 30 m tile and the first pixel of a 90 m one there is a line without heights.
+    """
+    import numpy as np
+
+    for _ in range(SEAM):
+        void = np.isnan(heights)
+        if not void.any():
+            break
+        around = np.pad(heights, 1, constant_values=math.nan)
+        sides = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
+        near = np.stack([side[void] for side in sides])
+        count = np.isfinite(near).sum(axis=0)
+        heights[void] = np.where(count > 0, np.nansum(near, axis=0) / np.maximum(count, 1), math.nan)
+    return heights
+
+
+def _middle(transform: Any, column: int, row: int) -> tuple[float, float]:
+    """Longitude and latitude of the middle of a pixel."""
+    return transform.c + (column + 0.5) * transform.a, transform.f + (row + 0.5) * transform.e
+
+
+# --------------------------------------------------------------------------------------------------
+# Tiles
+
+
+def _open(path: Path, name: str, opened: ExitStack) -> Any:
+    """A tile as GDAL reads it; what lies zipped, unpacked in memory."""
+    import rasterio
+    from dem_stitcher.stitcher import RASTER_READERS
+    from rasterio.io import MemoryFile
+
+    if path.suffix != ".zip":
+        return opened.enter_context(rasterio.open(path))
+    heights, profile = RASTER_READERS[name](str(path))
+    memory = opened.enter_context(MemoryFile())
+    profile.update(driver="GTiff", dtype="float32")
+    dataset = opened.enter_context(memory.open(**profile))
+    dataset.write(heights)
+    dataset.update_tags(AREA_OR_POINT="Point")
+    return dataset
+
+
+def _zeros(like: Any, cell: Cell, opened: ExitStack) -> Any:
+    """A tile of sea level on the grid of another one."""
+    from affine import Affine
+    from rasterio.io import MemoryFile
+
+    left, bottom, right, top = like.bounds
+    here = math.floor((left + right) / 2), math.floor((bottom + top) / 2)
+    (lon, lat), step = wrapped(cell), like.transform
+    memory = opened.enter_context(MemoryFile())
+    dataset = opened.enter_context(
+        memory.open(
+            driver="GTiff",
+            dtype="float32",
+            count=1,
+            height=like.height,
+            width=like.width,
+            crs=like.crs,
+            transform=Affine(step.a, 0.0, step.c + lon - here[0], 0.0, step.e, step.f + lat - here[1]),
+            sparse_ok=True,
+        )
+    )
+    dataset.update_tags(AREA_OR_POINT=like.tags().get("AREA_OR_POINT", "Area"))
+    return dataset
+
+
+def _shifted(dataset: Any, bounds: Box, opened: ExitStack) -> Any:
+    """The tile where bounds beyond the antimeridian look for it."""
+    from dem_stitcher.rio_tools import translate_dataset
+
+    if bounds[2] <= 180 or dataset.bounds.right > 0:
+        return dataset
+    tags = dataset.tags()
+    memory, moved = translate_dataset(dataset, 360 / dataset.res[0], 0)
+    opened.enter_context(memory)
+    moved = opened.enter_context(moved)
+    moved.update_tags(**tags)
+    return moved
+
+
+def _continued(path: Path, work: Path) -> Path:
+    """A geoid of the whole earth, continued beyond both of its ends by a few columns of the other one.
+
+    The grids end half a cell before the antimeridian: what lies between would have no geoid.
+    """
+    import rasterio
+
+    with rasterio.open(path) as geoid:
+        wide, high, step = geoid.width, geoid.height, geoid.transform.a
+        turn = round(360 / step)
+        if abs(wide - turn) > 1:
+            return path
+        left, _, _, top = geoid.bounds
+        down, nodata, crs = geoid.transform.e, geoid.nodata, geoid.crs.to_wkt()
+    pieces = [(turn - PAD, PAD, 0), (0, wide, PAD), (wide - turn, PAD, PAD + wide)]
+    sources = "".join(
+        f'<SimpleSource><SourceFilename relativeToVRT="0">{_escaped(str(path.absolute()))}</SourceFilename>'
+        f'<SourceBand>1</SourceBand><SrcRect xOff="{first}" yOff="0" xSize="{count}" ySize="{high}"/>'
+        f'<DstRect xOff="{at}" yOff="0" xSize="{count}" ySize="{high}"/></SimpleSource>'
+        for first, count, at in pieces
+    )
+    hole = "" if nodata is None else f"<NoDataValue>{nodata!r}</NoDataValue>"
+    continued = work / "geoid.vrt"
+    continued.write_text(
+        f'<VRTDataset rasterXSize="{wide + 2 * PAD}" rasterYSize="{high}"><SRS>{_escaped(crs)}</SRS>'
+        f"<GeoTransform>{left - PAD * step!r}, {step!r}, 0, {top!r}, 0, {down!r}</GeoTransform>"
+        f'<VRTRasterBand dataType="Float32" band="1">{hole}{sources}</VRTRasterBand></VRTDataset>\n'
+    )
+    return continued
+
+
+def _escaped(text: str) -> str:
+    from xml.sax.saxutils import escape
+
+    return escape(text)
+
+
+# --------------------------------------------------------------------------------------------------
+# ISCE2
+
+
+def _write_isce2(path: Path, heights: NDArray[np.float32], transform: Any, reference: str) -> list[str]:
+    """A flat file of floats with the two headers that ISCE2 reads: its own XML, and a VRT for GDAL.
+
+    ISCE2 takes the first coordinates as those of the first sample, as the SRTM tiles that it was made for
+    have it; GDAL takes a pixel's corner. Each header says it in its own way.
+    """
+    rows, columns = heights.shape
+    heights.astype("<f4").tofile(path)
+    first = _middle(transform, 0, 0)
+    axes = "".join(
+        _isce2_axis(number, doc, start, step, size)
+        for number, doc, start, step, size in (
+            (1, "First coordinate of a 2D image (width).", first[0], transform.a, columns),
+            (2, "Second coordinate of a 2D image (length).", first[1], transform.e, rows),
+        )
+    )
+    values = {
+        "access_mode": "read",
+        "byte_order": "l",
+        "data_type": "float",
+        "family": "demimage",
+        "file_name": path.name,
+        "image_type": "dem",
+        "length": rows,
+        "name": "dem",
+        "number_bands": 1,
+        "reference": reference,
+        "scheme": "BIP",
+        "width": columns,
+        "xmin": first[0],
+        "xmax": first[0] + columns * transform.a,
+    }
+    said = "".join(_isce2_property(name, value) for name, value in values.items())
+    xml = path.with_name(f"{path.name}.xml")
+    xml.write_text(f"<imageFile>\n{axes}{said}</imageFile>\n")
+    vrt = path.with_name(f"{path.name}.vrt")
+    place = ", ".join(repr(float(one)) for one in transform.to_gdal())
+    vrt.write_text(
+        f'<VRTDataset rasterXSize="{columns}" rasterYSize="{rows}"><SRS>EPSG:4326</SRS>'
+        f"<GeoTransform>{place}</GeoTransform>"
+        '<VRTRasterBand dataType="Float32" band="1" subClass="VRTRawRasterBand">'
+        f'<SourceFilename relativeToVRT="1">{_escaped(path.name)}</SourceFilename>'
+        f"<ByteOrder>LSB</ByteOrder><ImageOffset>0</ImageOffset><PixelOffset>4</PixelOffset>"
+        f"<LineOffset>{4 * columns}</LineOffset></VRTRasterBand></VRTDataset>\n"
+    )
+    return [path.name, xml.name, vrt.name]
+
+
+def _isce2_axis(number: int, doc: str, start: float, step: float, size: int) -> str:
+    values = {
+        "delta": step,
+        "endingvalue": start + size * step,
+        "family": "imagecoordinate",
+        "name": "imagecoordinate_name",
+        "size": size,
+        "startingvalue": start,
+    }
+    said = "".join(_isce2_property(name, value) for name, value in values.items())
+    return (
+        f'<component name="coordinate{number}">\n<factorymodule>isceobj.Image</factorymodule>\n'
+        f"<factoryname>createCoordinate</factoryname>\n<doc>{doc}</doc>\n{said}</component>\n"
+    )
+
+
+def _isce2_property(name: str, value: object) -> str:
+    return f'<property name="{name}">\n<value>{_escaped(str(value))}</value>\n</property>\n'
+
+
+def _publish(part: Path, final: Path) -> None:
+    """Give a file that is whole its name, when its bytes are on the disk."""
+    fd = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    part.replace(final)
