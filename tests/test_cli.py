@@ -553,6 +553,18 @@ def test_a_reader_that_goes_away_does_not_turn_failure_into_success(box, planned
     os.close(write)
 
 
+def test_one_granule_can_be_staged_by_itself(planned, run, tmp_path):
+    name = next(plan.Plan(planned).granules()).id
+    code, out, _ = run("fetch", planned, "--store", tmp_path / "s", "--granule", name, "--json")
+    assert (code, json.loads(out)["staged"]) == (0, len(plan.Plan(planned).chosen(name)))
+    assert len(list((tmp_path / "s").rglob("*.zip"))) == 1
+    code, _, err = run("fetch", planned, "--store", tmp_path / "s", "--granule", "x")
+    assert code == 2
+    assert "--granule x" in err
+    with pytest.raises(SystemExit):
+        cli.run(["fetch", str(planned), "--store", "s", "--granule", name, "--batch", "1/2"])
+
+
 def test_a_plan_that_was_cut_is_never_staged_as_a_whole_one(planned, run, tmp_path):
     planned.write_text("".join(planned.read_text().splitlines(keepends=True)[:5]))
     code, _, err = run("fetch", planned, "--store", tmp_path / "s")

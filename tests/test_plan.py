@@ -79,6 +79,20 @@ def test_a_batch_has_its_part_of_the_granules_and_companions(tmp_path):
     assert [one for _, part in parts for one in part] == companions
 
 
+def test_a_granule_is_a_part_of_a_plan_too(tmp_path):
+    granules = [granule(name) for name in "abcde"]
+    made = write(tmp_path / "p", granules, companions=[Companion(id="c", assets=(SHARED,))])
+    for one in granules:
+        assert list(made.granules(one.id)) == [one]
+        assert made.chosen(one.id) == list(one.assets)
+        assert list(made.companions(one.id)) == []
+    with pytest.raises(PlanError, match="--granule f: is not in the plan"):
+        made.chosen("f")
+    twice = [replace(granules[0], collection=name) for name in "XY"]
+    with pytest.raises(PlanError, match="several collections"):
+        write(tmp_path / "q", twice).chosen("a")
+
+
 def test_totals_count_shared_assets_once(tmp_path):
     unsized = replace(granule("c"), assets=(Asset(key="data", path="asf/C/c/c.zip"),))
     totals = write(tmp_path / "p", [granule("a"), granule("b"), unsized]).header.totals

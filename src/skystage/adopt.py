@@ -31,6 +31,7 @@ from skystage.locks import waiting_for
 from skystage.model import Asset, Receipt
 from skystage.parts import PartFile
 from skystage.plan import Plan
+from skystage.planfile import Batch
 from skystage.retry import pause
 from skystage.safefile import names_its_manifest, prove_packed
 from skystage.staged import MANIFEST
@@ -79,7 +80,7 @@ def adopt_folder(
     folder: Path,
     store: Store,
     *,
-    batch: tuple[int, int] | None = None,
+    batch: Batch | None = None,
     keys: Collection[str] | None = None,
     way: str = "link",
     jobs: int = 4,
@@ -91,7 +92,7 @@ def adopt_folder(
     Parameters
     ----------
     batch
-        ``(i, n)``: the i-th of n parts of the plan, `i` from 1.
+        ``(i, n)``: the i-th of n parts of the plan, `i` from 1; or a granule's id.
     keys
         Only assets of these keys; default: all.
     way

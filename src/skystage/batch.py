@@ -24,6 +24,7 @@ from skystage.errors import (
 from skystage.fetch import fetch_asset
 from skystage.model import Asset, Receipt, Release
 from skystage.plan import Plan
+from skystage.planfile import Batch
 from skystage.store import Store
 from skystage.transport import Access
 
@@ -75,7 +76,7 @@ def fetch_plan(
     store: Store,
     access: Access,
     *,
-    batch: tuple[int, int] | None = None,
+    batch: Batch | None = None,
     keys: Collection[str] | None = None,
     jobs: int = 8,
     released: bool = False,
@@ -90,7 +91,7 @@ def fetch_plan(
     Parameters
     ----------
     batch
-        ``(i, n)``: the i-th of n parts of the plan, `i` from 1.
+        ``(i, n)``: the i-th of n parts of the plan, `i` from 1; or a granule's id.
     keys
         Only assets of these keys; default: all.
     released

@@ -32,7 +32,7 @@ from skystage.model import (
     from_iso,
     iso,
 )
-from skystage.planfile import FORMAT, PASSING, PlanFile
+from skystage.planfile import FORMAT, PASSING, Batch, PlanFile
 
 T = TypeVar("T")
 CLIENTS = ("asf_search", "requests", "shapely", "pyproj")
@@ -151,14 +151,14 @@ class Plan(PlanFile):
         super()._take(head)
         self.header = Header.from_json(head)
 
-    def granules(self, batch: tuple[int, int] | None = None) -> Iterator[Granule]:
+    def granules(self, batch: Batch | None = None) -> Iterator[Granule]:
         """The kept granules of the plan, or of one batch of it, in the plan's order."""
         for text in self._lines(*self._bounds(batch)):
             data = self._object(text)
             if data.get("kind") != "companion":
                 yield self._read(Granule.from_json, data)
 
-    def companions(self, batch: tuple[int, int] | None = None) -> Iterator[Companion]:
+    def companions(self, batch: Batch | None = None) -> Iterator[Companion]:
         """What belongs to the area rather than to one granule, of the plan or of one batch of it."""
         for text in self._lines(*self._bounds(batch)):
             data = self._object(text)
@@ -171,7 +171,7 @@ class Plan(PlanFile):
             data = self._object(text)
             yield self._read(lambda one: Dropped(id=one["id"], reason=one["dropped"]), data)
 
-    def assets(self, batch: tuple[int, int] | None = None) -> Iterator[Asset]:
+    def assets(self, batch: Batch | None = None) -> Iterator[Asset]:
         """The assets of the plan, or of one batch of it; each once.
 
         Parameters
@@ -188,14 +188,12 @@ class Plan(PlanFile):
         for item in self._items(batch):
             yield self._read(Asset.from_json, item)
 
-    def unresolved(self, batch: tuple[int, int] | None = None) -> Iterator[tuple[str, Unresolved]]:
+    def unresolved(self, batch: Batch | None = None) -> Iterator[tuple[str, Unresolved]]:
         """The id of a granule or a companion, and what cannot be had of it."""
         for name, key, reason in self._unresolved(batch):
             yield name, Unresolved(key=key, reason=reason)
 
-    def chosen(
-        self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
-    ) -> list[Asset]:
+    def chosen(self, batch: Batch | None = None, keys: Collection[str] | None = None) -> list[Asset]:
         """The assets of the plan, or of one batch of it, that have one of these keys; each once.
 
         Raises

@@ -11,12 +11,14 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from skystage.canon import Json, canonical
 from skystage.errors import PlanError, SkystageError, Unresolvable
 
 T = TypeVar("T")
+Batch: TypeAlias = tuple[int, int] | str
+"""A part of a plan: ``(i, n)``, the i-th of n parts of about equal length, `i` from 1; or a granule's id."""
 FORMAT = 1
 PASSING = ("created", "tools", "digest")
 """What a header says that its digest is not taken of."""
@@ -141,9 +143,7 @@ class PlanFile(FrozenFile):
         self._whole = head["totals"].get("unresolved", 0) == 0
         self._allowed = set(head["query"].get("allow_missing", ()))
 
-    def entries(
-        self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
-    ) -> Iterator[Entry]:
+    def entries(self, batch: Batch | None = None, keys: Collection[str] | None = None) -> Iterator[Entry]:
         """What the plan, or one batch of it, wants staged; only assets of these keys; each once.
 
         Raises
@@ -155,7 +155,7 @@ class PlanFile(FrozenFile):
         return (self._read(_entry, item) for item in self._chosen(batch, keys))
 
     def lacking(
-        self, batch: tuple[int, int] | None = None, keys: Collection[str] | None = None
+        self, batch: Batch | None = None, keys: Collection[str] | None = None
     ) -> dict[str, SkystageError]:
         """What cannot be had, as errors by ``GRANULE: KEY``; without what the query allows to be missing."""
         return {
@@ -164,7 +164,7 @@ class PlanFile(FrozenFile):
             if key not in self._allowed and (not keys or key in keys)
         }
 
-    def shared(self, batch: tuple[int, int]) -> set[str]:
+    def shared(self, batch: Batch) -> set[str]:
         """The paths of a batch that other batches need as well.
 
         Those are what granules of another batch have too (an orbit file), and what belongs to the area
@@ -186,9 +186,7 @@ class PlanFile(FrozenFile):
                 found.update(path for path, _ in self._read(_assets, line) if path in own)
         return found
 
-    def _chosen(
-        self, batch: tuple[int, int] | None, keys: Collection[str] | None
-    ) -> Iterator[dict[str, Json]]:
+    def _chosen(self, batch: Batch | None, keys: Collection[str] | None) -> Iterator[dict[str, Json]]:
         if batch is None:
             # Who reads all of it can afford to know that nobody changed it.
             self.check()
@@ -205,10 +203,10 @@ class PlanFile(FrozenFile):
             raise PlanError(f"asset key {min(unknown - known)!r}: not in the plan", hint=hint)
         return (item for item in self._items(batch) if item["key"] in keys)
 
-    def _keys(self, batch: tuple[int, int] | None = None) -> set[str]:
+    def _keys(self, batch: Batch | None = None) -> set[str]:
         return {self._read(_entry, item).key for item in self._items(batch)}
 
-    def _items(self, batch: tuple[int, int] | None) -> Iterator[dict[str, Json]]:
+    def _items(self, batch: Batch | None) -> Iterator[dict[str, Json]]:
         """The assets as the lines have them; each path once."""
         seen: set[str] = set()
         for line in self._lines(*self._bounds(batch)):
@@ -217,20 +215,39 @@ class PlanFile(FrozenFile):
                     seen.add(path)
                     yield item
 
-    def _unresolved(self, batch: tuple[int, int] | None = None) -> Iterator[tuple[str, str, str]]:
+    def _unresolved(self, batch: Batch | None = None) -> Iterator[tuple[str, str, str]]:
         """Granule id, key and reason."""
         if self._whole:
             return
         for line in self._lines(*self._bounds(batch)):
             yield from self._read(_missing, self._object(line))
 
-    def _bounds(self, batch: tuple[int, int] | None) -> tuple[int, int]:
+    def _bounds(self, batch: Batch | None) -> tuple[int, int]:
         if batch is None:
             return 0, self._span
+        if isinstance(batch, str):
+            return self._bounds_of_granule(batch)
         number, count = batch
         if not 1 <= number <= count:
             raise PlanError(f"--batch {number}/{count}: there is no such batch", hint="I from 1 to N")
         return self._span * (number - 1) // count, self._span * number // count
+
+    def _bounds_of_granule(self, name: str) -> tuple[int, int]:
+        said = f'"id":{json.dumps(name, ensure_ascii=False)}'.encode()
+        found, at = [], 0
+        for line in self._lines(0, self._span):
+            # What else a line says may hold the same word: only a few lines are parsed.
+            if said in line:
+                data = self._object(line)
+                if data.get("id") == name and data.get("kind") != "companion":
+                    found.append((at, at + len(line)))
+            at += len(line)
+        if len(found) != 1:
+            problem = "is not in the plan" if not found else "is in several collections"
+            raise PlanError(
+                f"--granule {name}: {problem}", hint="`skystage summary PLAN --scenes` lists them"
+            )
+        return found[0]
 
 
 def _assets(line: bytes) -> list[tuple[str, dict[str, Json]]]:

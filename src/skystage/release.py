@@ -16,7 +16,7 @@ from skystage import events
 from skystage.errors import SkystageError, StoreError
 from skystage.locks import waiting_for
 from skystage.model import Receipt, Release
-from skystage.planfile import Entry, PlanFile
+from skystage.planfile import Batch, Entry, PlanFile
 from skystage.store import Store
 
 
@@ -56,7 +56,7 @@ def release_plan(
     plan: PlanFile,
     store: Store,
     *,
-    batch: tuple[int, int] | None = None,
+    batch: Batch | None = None,
     keys: Collection[str] | None = None,
     dry_run: bool = False,
     listen: events.Listener = events.ignore,
@@ -69,8 +69,8 @@ def release_plan(
     Parameters
     ----------
     batch
-        ``(i, n)``: the i-th of n parts of the plan, `i` from 1. What it shares with the others (orbit
-        files, DEM tiles) is kept, unless `keys` names it.
+        ``(i, n)``: the i-th of n parts of the plan, `i` from 1; or a granule's id. What it shares with
+        the others (orbit files, DEM tiles) is kept, unless `keys` names it.
     keys
         Only assets of these keys; default: all.
     dry_run

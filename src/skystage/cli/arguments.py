@@ -39,9 +39,9 @@ def on_a_store(parser: argparse.ArgumentParser) -> None:
 
 def which(parser: argparse.ArgumentParser) -> None:
     """Which part of a plan."""
-    parser.add_argument(
-        "--batch", type=_batch, metavar="I/N", help="the I-th of N parts of the plan, I from 1"
-    )
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--batch", type=_batch, metavar="I/N", help="the I-th of N parts of the plan, I from 1")
+    part.add_argument("--granule", dest="batch", metavar="ID", help="only this granule")
     parser.add_argument("--asset", action="append", metavar="KEY", help="only assets of this key; repeatable")
 
 
