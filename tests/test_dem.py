@@ -411,7 +411,7 @@ def test_a_companion_without_a_place_or_with_something_missing_is_an_item_too(bo
 
 
 def test_the_sandbox_has_no_tile_where_there_is_sea_and_no_writing(box):
-    from skystage.transport import connection
+    from skystage.connections import connection
 
     def ask(method, url):
         manager = connection(url)
