@@ -82,7 +82,7 @@ def insar_stack(
     if shared_keys(made, "orbits"):
         pair_orbits(made, where, results / "orbits")
         if layout:
-            lay_out(made, where, results / layout, layout)
+            lay_out(made, where, results / layout, layout=layout)
     finish(stitch_dem.submit(made, where, results / "dem", stack) for stack in dem_stacks(made))
     return write_manifest(made, where, results / "items.json")
 

@@ -32,7 +32,8 @@ rule slc:
         slcs,
 
 
-# For a larger workflow, which adds to its input what was made of the scene: docs/orchestrators.md.
+# For a larger workflow, which adds to its input what was made of the scene: docs/orchestrators.md. Before
+# anything else, because the next scene needs the room.
 rule release_slc:
     input:
         plan=ancient(PLAN),
@@ -40,6 +41,7 @@ rule release_slc:
         receipt="<results>/released/{stack}/{scene}.json",
     log:
         "<logs>/released/{stack}/{scene}.log",
+    priority: 2
     conda:
         "../envs/skystage.yaml"
     threads: 1

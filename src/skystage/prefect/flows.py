@@ -1,4 +1,4 @@
-"""What the flows in ``flows/`` have in common: what they fetch, how they wait, and how they run as scripts."""
+"""What the flows in ``flows/`` share: what they fetch, how they wait, and how they run as scripts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from prefect.flows import Flow
 from prefect.futures import PrefectFuture, as_completed
 
 from skystage.errors import FetchFailed, SkystageError
@@ -30,6 +29,9 @@ from skystage.prefect.tasks import (
     search,
     shared_keys,
 )
+
+if TYPE_CHECKING:
+    from prefect.flows import Flow
 
 WINDOW = 4
 """Tasks under way at once; the hosts' limits hold beside it."""

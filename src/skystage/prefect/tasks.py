@@ -264,10 +264,8 @@ def pair_orbits(plan: Path, store: Path, out: Path, *, layout: str = "") -> Path
     return path
 
 
-@task(name="lay out", cache_policy=NO_CACHE, persist_result=False)
-def lay_out(plan: Path, store: Path, out: Path, layout: str) -> Path:
-    """Link what is staged of a plan where a processor looks, with the pairing table: see `pair_orbits`."""
-    return pair_orbits.fn(plan, store, out, layout=layout)
+lay_out = pair_orbits.with_options(name="lay out")
+"""`pair_orbits` for a processor's folder: call it with a ``layout``."""
 
 
 @task(name="stitch dem", task_run_name="stitch dem {stack}", cache_policy=NO_CACHE, persist_result=False)
