@@ -18,7 +18,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import certifi
 import pytest
@@ -203,8 +202,7 @@ def test_the_example_for_interferograms_gives_the_same_by_both(box, server, tmp_
     subprocess.run([sys.executable, script, config], cwd=elsewhere, check=True)
     ours, theirs = elsewhere / "results", tmp_path / "results"
     assert manifest(ours) == manifest(theirs)
-    assert len(Plan(ours / "plan.ndjson").header.query["filter"]) == 1
-    assert len([one for one in Plan(ours / "plan.ndjson").granules()]) == 30
+    assert Plan(ours / "plan.ndjson").header.totals.granules == 30
     assert (ours / "orbits/orbits.json").read_text() == (theirs / "orbits/orbits.json").read_text()
     assert below(ours / "isce2") == below(theirs / "isce2")
     assert len(list((ours / "isce2/SLC").iterdir())) == 30
@@ -252,10 +250,9 @@ def test_the_parameters_of_the_flows_are_the_keys_of_the_snakemake_config(server
     parameters = dict(inspect.signature(flow.fn).parameters)
     del parameters["results"]
     assert list(parameters) == [key for key in schema["properties"] if key not in without]
-    for name, parameter in parameters.items():
-        assert (parameter.default or schema["properties"][name]["default"]) == schema["properties"][name][
-            "default"
-        ]
+    for key, parameter in parameters.items():
+        default = schema["properties"][key]["default"]
+        assert (parameter.default or default) == default
     if "layout" in parameters:
         hints = typing.get_type_hints(flow.fn)
         assert list(typing.get_args(hints["layout"])) == schema["properties"]["layout"]["enum"]
