@@ -76,6 +76,84 @@ def test_the_query_page_searches_once_and_filters_often(box, tmp_path, monkeypat
     assert run([sys.executable, "-c", program], environment) == "2 kept of 15\n3 kept of 15\n"
 
 
+INSARHUB = ROOT / "docs" / "insarhub.md"
+# The fields of InSARHub's ASF_Base_Config, and the criteria of its filter().
+FIELDS = set(
+    "name dataset platform instrument absoluteBurstID absoluteOrbit asfFrame beamMode beamSwath campaign maxDoppler "
+    "minDoppler maxFaradayRotation minFaradayRotation flightDirection flightLine frame frameCoverage fullBurstID "
+    "groupID jointObservation lookDirection offNadirAngle operaBurstID polarization mainBandPolarization "
+    "sideBandPolarization processingLevel productionConfiguration rangeBandwidth relativeBurstID relativeOrbit "
+    "intersectsWith processingDate start end season stack_from_id maxResults workdir".split()
+)
+CRITERIA = set(
+    "path_frame start end frame asfFrame flightDirection relativeOrbit absoluteOrbit lookDirection polarization "
+    "processingLevel beamMode season min_coverage min_count max_count latest_n earliest_n".split()
+)
+
+
+def rows(page: Path, heading: str) -> list[list[str]]:
+    """The cells of the table below a heading, without its head."""
+    section = page.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_example_of_insarhub_does_what_its_commands_say(box, tmp_path, monkeypatch):
+    pytest.importorskip("dem_stitcher")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "query.yaml").write_text(blocks(INSARHUB, "yaml")[0])
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    (commands,) = blocks(INSARHUB, "console")
+    for line in commands.splitlines():
+        said = run(shlex.split(line.removeprefix("$ "), comments=True), environment)
+        if "--scenes" in line:
+            assert said.count("S1A_IW_SLC__1SDV_2020") == 27
+    stack = tmp_path / "data" / "p100_f466"
+    assert len(list(stack.glob("*.zip"))) == 27
+    assert len(list(stack.glob("*.EOF"))) == 27
+    assert len(list((tmp_path / "dem").glob("dem_p100_f466_glo_30_ellipsoid_point_*.tif"))) == 1
+    box.clear()
+    (program,) = blocks(INSARHUB, "python")
+    assert run([sys.executable, "-c", program], environment).splitlines() == [
+        "descending 100 466 30 2020-01-02 2020-12-27",
+        "27 kept",
+        "p100_f466 2",
+    ]
+    asked = {request["host"] for request in box.requests()}
+    assert "datapool.asf.alaska.edu" not in asked
+
+
+def test_each_search_option_of_insarhub_can_be_asked():
+    import yaml
+
+    from skystage import query
+
+    found = rows(INSARHUB, "Search options")
+    assert {name for field, _, _ in found for name in re.findall(r"`(\w+)`", field)} == FIELDS
+    for _, here, _ in found:
+        if here:
+            assert query.parse({"archive": "asf", **yaml.safe_load(here.strip("`"))})
+
+
+def test_each_filter_of_insarhub_keeps_what_the_page_says(box, tmp_path):
+    import yaml
+
+    from skystage import Access, build_plan, parse_query, search
+
+    asked = yaml.safe_load(blocks(INSARHUB, "yaml")[0])
+    del asked["with"], asked["filter"]
+    access = Access()
+    found = search(parse_query(asked), tmp_path / "granules.ndjson", access)
+    kept = {}
+    table = rows(INSARHUB, "The 18 filters")
+    for _, here, count, _ in table:
+        wanted = parse_query({**asked, "filter": yaml.safe_load(here.strip("`")), "with": {"orbits": False}})
+        plan = build_plan(wanted, tmp_path / "plan.ndjson", access, searched=found)
+        kept[here] = (plan.header.totals.granules, int(count))
+    assert {here for here, (is_, said) in kept.items() if is_ != said} == set()
+    assert {name for call, *_ in table for name in re.findall(r"(\w+)=", call)} == CRITERIA
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in ELSEWHERE], ids=lambda p: p.name)
 def test_every_query_in_the_docs_can_be_asked(page, tmp_path):
     import yaml
