@@ -76,6 +76,77 @@ def test_the_query_page_searches_once_and_filters_often(box, tmp_path, monkeypat
     assert run([sys.executable, "-c", program], environment) == "2 kept of 15\n3 kept of 15\n"
 
 
+INSARHUB = ROOT / "docs" / "insarhub.md"
+
+
+def rows(page: Path, heading: str) -> list[list[str]]:
+    """The cells of the table below a heading, without its head."""
+    section = page.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+
+
+def test_the_example_of_insarhub_does_what_its_commands_say(box, tmp_path, monkeypatch):
+    pytest.importorskip("dem_stitcher")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "query.yaml").write_text(blocks(INSARHUB, "yaml")[0])
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    (commands,) = blocks(INSARHUB, "console")
+    for line in commands.splitlines():
+        said = run(shlex.split(line.removeprefix("$ "), comments=True), environment)
+        if "--scenes" in line:
+            assert said.count("S1A_IW_SLC__1SDV_2020") == 27
+    stack = tmp_path / "data" / "p100_f466"
+    assert len(list(stack.glob("*.zip"))) == 27
+    assert len(list(stack.glob("*.EOF"))) == 27
+    assert len(list((tmp_path / "dem").glob("dem_p100_f466_glo_30_ellipsoid_point_*.tif"))) == 1
+    box.clear()
+    (program,) = blocks(INSARHUB, "python")
+    assert run([sys.executable, "-c", program], environment).splitlines() == [
+        "descending 100 466 30 2020-01-02 2020-12-27",
+        "27 kept",
+        "p100_f466 2",
+    ]
+    asked = {request["host"] for request in box.requests()}
+    assert "datapool.asf.alaska.edu" not in asked
+
+
+def test_each_search_option_of_insarhub_can_be_asked():
+    import yaml
+
+    from skystage import query
+    from skystage.archives.asf_criteria import keyword
+
+    renamed = {"area": "intersectsWith", "reference": "stack_from_id"}
+    table = rows(INSARHUB, "Search options")
+    fields = [name for field, *_ in table for name in re.findall(r"`(\w+)`", field)]
+    assert len(set(fields)) == len(fields) == 40  # as many as ASF_Base_Config has
+    for field, here, _ in table[:-1]:
+        ((name, value),) = yaml.safe_load(here.strip("`")).items()
+        assert query.parse({"archive": "asf", name: value})
+        assert field == f"`{renamed.get(name) or keyword(name)}`"
+    assert table[-1][:2] == ["`workdir`, `name`", ""]
+
+
+def test_each_filter_of_insarhub_keeps_what_the_page_says(box, tmp_path):
+    import yaml
+
+    from skystage import Access, build_plan, parse_query, search
+
+    asked = yaml.safe_load(blocks(INSARHUB, "yaml")[0])
+    del asked["with"], asked["filter"]
+    access = Access()
+    found = search(parse_query(asked), tmp_path / "granules.ndjson", access)
+    kept = {}
+    table = rows(INSARHUB, "The 18 filters")
+    for _, here, count, _ in table:
+        wanted = parse_query({**asked, "filter": yaml.safe_load(here.strip("`")), "with": {"orbits": False}})
+        plan = build_plan(wanted, tmp_path / "plan.ndjson", access, searched=found)
+        kept[here] = (plan.header.totals.granules, int(count))
+    assert {here for here, (is_, said) in kept.items() if is_ != said} == set()
+    assert len({name for call, *_ in table for name in re.findall(r"(\w+)=", call)}) == 18
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in ELSEWHERE], ids=lambda p: p.name)
 def test_every_query_in_the_docs_can_be_asked(page, tmp_path):
     import yaml
@@ -84,7 +155,7 @@ def test_every_query_in_the_docs_can_be_asked(page, tmp_path):
 
     for number, text in enumerate(blocks(page, "yaml")):
         for one in yaml.safe_load_all(text):
-            if isinstance(one, dict) and one.get("archive") in {"asf", "safe"}:
+            if isinstance(one, dict) and (one.get("archive") in {"asf", "safe"} or "preset" in one):
                 query.parse(one, base=tmp_path), number
 
 
@@ -103,13 +174,18 @@ def test_the_readme_names_the_two_commands_and_ci_calls_one_of_them():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_every_command_is_in_the_readme():
+def test_every_command_is_once_in_the_readme():
     from skystage import cli
 
-    readme = (ROOT / "README.md").read_text()
-    commands = next(action for action in cli._parser("")._actions if action.choices).choices
-    for name in commands:
-        assert f"{name}" in readme
+    named = [
+        " ".join(span.split()[1:])
+        for first, *_ in rows(ROOT / "README.md", "The way through")
+        for span in re.findall(r"`(skystage [^`]*)`", first)
+    ]
+    found = [
+        next((name for name in cli.COMMANDS if f"{said} ".startswith(f"{name} ")), said) for said in named
+    ]
+    assert sorted(found) == sorted(cli.COMMANDS)
 
 
 def test_the_configuration_example_is_what_the_workflow_and_the_flow_take():
