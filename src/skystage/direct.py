@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from skystage.auth import Secret
-from skystage.errors import Interrupted, NoSource
+from skystage.errors import CredentialsMissing, Interrupted, NoSource, TransferError
 from skystage.model import from_iso
 
 
@@ -52,7 +52,7 @@ class Keys:
         self._read = read
         self._secret = Secret()
         self._due = 0.0
-        self._refused = False
+        self._problem = ""
         self._mutex = threading.Lock()
 
     def useless(self) -> NoSource | None:
@@ -61,25 +61,28 @@ class Keys:
             return NoSource(
                 f"S3 direct access works in {self._direct.region} only, and AWS_REGION is another"
             )
-        if self._refused:
-            return NoSource("S3 direct access was refused before")
-        return None
+        return NoSource(f"S3 direct access: {self._problem}") if self._problem else None
 
-    def refuse(self) -> None:
-        """The bucket does not let us in, whatever AWS_REGION says: do not ask for each asset again."""
-        self._refused = True
+    def give_up(self, problem: str) -> None:
+        """There is no way in, whatever AWS_REGION says: no other asset shall try it again."""
+        self._problem = problem
 
     def secret(self) -> Secret:
         """Keys that are still good.
 
         Raises
         ------
-        TransferError
-            If the archive does not give any.
+        NoSource
+            If the archive does not give any: then nobody asks again.
         """
         with self._mutex:
-            if time.monotonic() >= self._due:
-                self._secret = self._ask()
+            if not self._problem and time.monotonic() >= self._due:
+                try:
+                    self._secret = self._ask()
+                except (TransferError, CredentialsMissing) as error:
+                    self.give_up(error.message)
+            if (useless := self.useless()) is not None:
+                raise useless
             return self._secret
 
     def _ask(self) -> Secret:
@@ -91,6 +94,8 @@ class Keys:
                 username=keys["accessKeyId"], password=keys["secretAccessKey"], token=keys["sessionToken"]
             )
         except (ValueError, KeyError, TypeError):
-            raise Interrupted(f"{self._direct.address}: gave no keys") from None
-        self._due = time.monotonic() + LIFE * max(life, 0.0)
+            life = 0.0
+        if life <= 0:
+            raise Interrupted(f"{self._direct.address}: gave no keys that are good")
+        self._due = time.monotonic() + LIFE * life
         return secret

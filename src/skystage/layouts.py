@@ -14,6 +14,7 @@ from typing import TypeAlias
 from skystage.errors import PlanError, QueryError
 from skystage.model import Asset, Companion, Granule
 from skystage.orbitfile import KEY, parse_name
+from skystage.staged import inside
 
 Layout: TypeAlias = Callable[[Granule | None, Asset], str]
 """The path of an asset of a granule; None instead of one for what belongs to the plan's whole area."""
@@ -126,7 +127,7 @@ def arrange(
     for granule, asset in owned:
         if keys and asset.key not in keys:
             continue
-        path = layout(granule, asset)
+        path = inside(layout(granule, asset))
         if found.setdefault(path, asset).path != asset.path:
             raise PlanError(
                 f"{found[path].path} and {asset.path} would both be {path}",

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import TypeAlias
 
 from skystage.errors import StructureError
@@ -25,6 +26,8 @@ ORBIT = timedelta(seconds=12 * 86400 / 175)
 MARGIN = timedelta(seconds=60)
 STEP = timedelta(seconds=10)
 """Between two state vectors: the first may come that much after the validity has begun."""
+APART = timedelta(minutes=10)
+"""Vectors that are further apart than this cannot be interpolated between: a tenth of a revolution."""
 
 Need: TypeAlias = tuple[str, datetime, datetime]
 """Mission (``S1A``) and sensing interval, UTC."""
@@ -91,6 +94,23 @@ def pairing(file: OrbitName, start: datetime, stop: datetime) -> dict[str, Json]
     }
 
 
+def read(path: Path) -> bytes:
+    """The bytes of an orbit file.
+
+    Raises
+    ------
+    StructureError
+        If it cannot be read, or is none.
+    """
+    try:
+        if path.is_file():  # a pipe would be waited at for ever
+            return path.read_bytes()
+        problem = "is no file"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    raise StructureError(f"{path.name}: {problem}")
+
+
 def check(content: bytes, file: OrbitName) -> None:
     """Read an orbit file and compare it with what its name promises.
 
@@ -98,7 +118,7 @@ def check(content: bytes, file: OrbitName) -> None:
     ------
     StructureError
         If it is empty or no whole XML, if its header names another validity, or if its state vectors
-        are fewer than it says, out of order, or do not reach over the validity.
+        are fewer than it says, out of order, too far apart, or do not reach over the validity.
     """
     if not content:
         raise StructureError(f"{file.name}: is empty")
@@ -119,6 +139,8 @@ def check(content: bytes, file: OrbitName) -> None:
         raise StructureError(f"{file.name}: {len(times):,} state vectors, it says {count:,}")
     if any(later <= earlier for earlier, later in pairwise(times)):
         raise StructureError(f"{file.name}: its state vectors are out of order")
+    if any(later - earlier > APART for earlier, later in pairwise(times)):
+        raise StructureError(f"{file.name}: there are gaps between its state vectors")
     if times[0] > begin + STEP or times[-1] < end - STEP:
         reach = f"{times[0]:%FT%TZ} to {times[-1]:%FT%TZ}"
         raise StructureError(f"{file.name}: its state vectors reach only from {reach}")

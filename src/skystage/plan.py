@@ -373,9 +373,11 @@ class Difference:
     gone: list[str]
     reprocessed: list[str]
     """In both plans, or of one sensing, with other bytes."""
+    companions: list[str] = field(default_factory=list)
+    """What belongs to an area (the tiles of a stack) and is new, gone or another one."""
 
     def __bool__(self) -> bool:
-        return bool(self.new or self.gone or self.reprocessed)
+        return bool(self.new or self.gone or self.reprocessed or self.companions)
 
 
 def diff(old: Plan, new: Plan) -> Difference:
@@ -397,11 +399,13 @@ def diff(old: Plan, new: Plan) -> Difference:
             (come if is_new else gone).append((first.id, _sensing(first)))
         elif _expected(first) != _expected(others[0][0]):
             reprocessed.append(first.id)
+    before, after = ({one.id: _expected(one) for one in plan.companions()} for plan in (old, new))
     again = {sensing for _, sensing in gone} & {sensing for _, sensing in come} - {None}
     return Difference(
         new=sorted(name for name, sensing in come if sensing not in again),
         gone=sorted(name for name, sensing in gone if sensing not in again),
         reprocessed=sorted(reprocessed + [name for name, sensing in come if sensing in again]),
+        companions=sorted(name for name in {*before, *after} if before.get(name) != after.get(name)),
     )
 
 
@@ -411,5 +415,7 @@ def _sensing(granule: Granule) -> Json:
     return (granule.collection, granule.stack, granule.start) if known else None
 
 
-def _expected(granule: Granule) -> Json:
-    return sorted((asset.key, asset.size, sorted(asset.checksums.items())) for asset in granule.assets)
+def _expected(one: Granule | Companion) -> Json:
+    return sorted(
+        (asset.key, asset.name, asset.size or 0, sorted(asset.checksums.items())) for asset in one.assets
+    )

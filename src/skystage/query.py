@@ -35,12 +35,16 @@ COMMON = (
 _MEANT = {
     "aoi": "area",
     "bbox": "area",
+    "intersectsWith": "area",
     "intersects_with": "area",
+    "stack_from_id": "reference",
     "wkt": "area",
     "orbits": "with",
     "dem": "with",
 }
 """What other tools call it."""
+_OF_COMPANIONS = ("orbit", "dem", "geoid")
+"""Keys of assets that a query's ``with`` brings along."""
 _LONGEST = 160
 """Characters of a list of allowed values that still fit into one readable line."""
 
@@ -95,7 +99,7 @@ def parse(mapping: Mapping[str, Any], *, base: Path | None = None) -> Query:
         assets=_assets(archive, given),
         companions=_companions(archive, _mapping("with", given)),
         offline=_offline(given.get("offline", "drop")),
-        allow_missing=_keys("allow_missing", given.get("allow_missing", ())),
+        allow_missing=_allow_missing(archive, given),
         allow_incomplete=_flag("allow_incomplete", given.get("allow_incomplete", False)),
     )
 
@@ -241,6 +245,14 @@ def _assets(archive: Archive, given: Mapping[str, Any]) -> tuple[str, ...]:
     if archive.asset_keys is not None:
         for key in found:
             _known("assets", key, archive.asset_keys)
+    return found
+
+
+def _allow_missing(archive: Archive, given: Mapping[str, Any]) -> tuple[str, ...]:
+    found = _keys("allow_missing", given.get("allow_missing", ()))
+    if archive.asset_keys is not None:
+        for key in found:
+            _known("allow_missing", key, [*archive.asset_keys, *_OF_COMPANIONS])
     return found
 
 

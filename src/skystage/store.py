@@ -323,7 +323,7 @@ class Store(Staged):
         if same and target.is_symlink() == symbolic:
             return target
         if same is False and name is not None:
-            if filecmp.cmp(source, target):  # a copy of an earlier run
+            if filecmp.cmp(source, target, shallow=False):  # a copy of an earlier run
                 return target
             raise StoreError(f"{target}: another file has that name", hint="move it away")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -342,6 +342,26 @@ class Store(Staged):
         part.replace(target)
         part.unlink(missing_ok=True)  # a rename onto another name of the same file does nothing
         return target
+
+
+def link_all(
+    store: Store, arranged: Mapping[str, Asset], into: Path, *, symbolic: bool = False
+) -> tuple[int, dict[str, SkystageError]]:
+    """Link what is staged to the names of a layout: how many, and by path why one could not be.
+
+    One name that is taken stops no other.
+    """
+    count, failures = 0, dict[str, SkystageError]()
+    for path, asset in arranged.items():
+        if store.proof(asset) is None:
+            continue
+        try:
+            store.link(asset, into, symbolic=symbolic, name=path)
+        except StoreError as error:
+            failures[path] = error
+        else:
+            count += 1
+    return count, failures
 
 
 def _rename(whole: Path, final: Path) -> None:

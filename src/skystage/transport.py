@@ -364,7 +364,7 @@ class _Slots:
                 continue
             head = _head(response, excerpt="" if status < 400 else _excerpt(response))
             if status == 403 and direct and self._signs:
-                self._access.keys(self._signs).refuse()
+                self._access.keys(self._signs).give_up("the bucket refuses")
             if status == 429 or (status == 503 and "retry-after" in said):
                 delay = retry_after(head)
                 self._access.limits.back_off(self.account, host, BACK_OFF if delay is None else delay)

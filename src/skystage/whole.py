@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes its place when all is written, and goes if it is not."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a directory", str(path))
     # The suffix stays: there are writers that go by it.
     part = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:

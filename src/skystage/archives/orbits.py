@@ -37,6 +37,7 @@ from skystage.orbitfile import (
     need,
     pairing,
     parse_name,
+    read,
 )
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ def _lying(name: OrbitName) -> OrbitFile:
 
 
 def _proved(file: OrbitFile, path: Path) -> OrbitFile:
-    content = path.read_bytes()
+    content = read(path)
     check(content, file)
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     return replace(file, size=len(content), checksums={"md5": md5})

@@ -30,6 +30,20 @@ def read_query(path: str) -> Query:
     return query.parse(given)
 
 
+def keep(output: Path | None, *inputs: Path | str | None) -> None:
+    """Refuse to write over what is read.
+
+    Raises
+    ------
+    QueryError
+        If the output is one of the inputs.
+    """
+    for one in inputs:
+        both = output is not None and one is not None and output.exists() and Path(one).exists()
+        if both and output.samefile(one):  # type: ignore[union-attr, arg-type]
+            raise QueryError(f"-o: {output} is what is read", hint="give it another name")
+
+
 def on_a_store(parser: argparse.ArgumentParser) -> None:
     """A plan, the store it is about, and which part of it."""
     parser.add_argument("plan", type=Path)

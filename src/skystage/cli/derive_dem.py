@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "path": str(one.path),
                 "files": list(map(str, one.files)),
                 "already": one.already,
+                "replaced": one.replaced,
             }
             for one in found.made
         ]
@@ -55,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         for one in found.made:
             out(str(one.path))
     for one in found.made:
-        say(f"{'already ' if one.already else 'stitched'} {one.stack}: {one.path}")
+        instead = " (instead of one of another extent or other tiles)" if one.replaced else ""
+        say(f"{'already ' if one.already else 'stitched'} {one.stack}: {one.path}{instead}")
     for error in found.failures.values():
         say(f"failed   {error}")
     return FAILED if found.failures else DONE

@@ -59,8 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.orbits is not None:
             _take(plan, arguments.orbits, store)
     pairs = orbits.pair(plan, store, failures)
+    taken: Mapping[str, SkystageError] = {}
     if layout is not None:
-        linked = orbits.link(plan, pairs, store, arguments.output, layout, symbolic=arguments.symlink)
+        linked, taken = orbits.link(plan, pairs, store, arguments.output, layout, symbolic=arguments.symlink)
     found = orbits.table(pairs, store, arguments.output, layout)
     path = orbits.write(found, arguments.output)
     if arguments.json:
@@ -71,13 +72,15 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"without  {one['scene']}: {one['reason']}")
     for host in plan.header.degraded:
         say(f"degraded: {host}")
+    for error in taken.values():
+        say(f"failed   {error}")
     if layout is not None:
         say(f"linked   {linked:,} files below {arguments.output}")
     say(f"table    {path}")
     if not pairs:
         say("no Sentinel-1 scene in it")
         return NOTHING
-    return FAILED if found["without"] else DONE
+    return FAILED if found["without"] or taken else DONE
 
 
 def _planned(arguments: argparse.Namespace) -> Plan:

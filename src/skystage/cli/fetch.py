@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         failures = _not_staged(missing) | plan.lacking(arguments.batch, arguments.asset)
         result = _staged_before(already, released, size, failures)
     if arguments.into is not None:
-        _link(plan, arguments, arranged)
+        result["failed"] += _failed(_link(plan, arguments, arranged))
     if arguments.json:
         out_json(**result)
     for item in result["failed"]:
@@ -157,15 +157,16 @@ def _arranged(arguments: argparse.Namespace) -> dict[str, Asset]:
     return layouts.arrange(layout, plan.granules(batch), plan.companions(batch), arguments.asset)
 
 
-def _link(plan: PlanFile, arguments: argparse.Namespace, arranged: Mapping[str, Asset] | None) -> None:
-    from skystage.store import Store
+def _link(
+    plan: PlanFile, arguments: argparse.Namespace, arranged: Mapping[str, Asset] | None
+) -> Mapping[str, SkystageError]:
+    """Give what is staged its second names; why some could not be given."""
+    from skystage.store import Store, link_all
 
     store = Store(arguments.store, read_only=True)
-    if arranged is None:
-        for entry in plan.entries(arguments.batch, arguments.asset):
-            if store.proof(entry) is not None:
-                store.link(entry, arguments.into, symbolic=arguments.symlink)
-        return
-    for path, asset in arranged.items():
-        if store.proof(asset) is not None:
-            store.link(asset, arguments.into, symbolic=arguments.symlink, name=path)
+    if arranged is not None:
+        return link_all(store, arranged, arguments.into, symbolic=arguments.symlink)[1]
+    for entry in plan.entries(arguments.batch, arguments.asset):
+        if store.proof(entry) is not None:
+            store.link(entry, arguments.into, symbolic=arguments.symlink)
+    return {}

@@ -24,14 +24,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw, and say what is on the map."""
     from skystage.errors import MapError
     from skystage.maps import Basemap, draw
-    from skystage.plan import Plan
+    from skystage.searching import opened
 
     basemap = None
     if arguments.basemap is not None:
         basemap = Basemap(url=arguments.basemap, attribution=arguments.attribution)
     elif arguments.attribution:
         raise MapError("attribution: there is no basemap to attribute", hint="it belongs to --basemap")
-    drawn = draw(Plan(arguments.plan), arguments.output, basemap)
+    drawn = draw(opened(arguments.plan), arguments.output, basemap)
     if arguments.json:
         out_json(
             body=drawn.body,

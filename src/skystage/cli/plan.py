@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from skystage.cli.arguments import read_query
+from skystage.cli.arguments import keep, read_query
 from skystage.cli.output import DONE, NOTHING, out_array, out_json, say, size_text
 
 
@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from skystage.searching import SearchFile
     from skystage.transport import Access
 
+    keep(arguments.output, arguments.query, arguments.searched)
     asked = read_query(arguments.query)
     searched = None if arguments.searched is None else SearchFile(arguments.searched)
     made = build(asked, arguments.output, Access(), searched=searched)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from skystage.cli.output import DONE, out, out_json
 
+_WORDS = ("new", "gone", "reprocessed", "companions")
+
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
@@ -20,9 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     change = diff(Plan(arguments.old), Plan(arguments.new))
     if arguments.json:
-        out_json(new=change.new, gone=change.gone, reprocessed=change.reprocessed)
+        out_json(**{word: getattr(change, word) for word in _WORDS})
     else:
-        for word in ("new", "gone", "reprocessed"):
+        for word in _WORDS:
             for name in getattr(change, word):
                 out(f"{word}  {name}")
     return DONE

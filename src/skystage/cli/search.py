@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from skystage.cli.arguments import read_query
+from skystage.cli.arguments import keep, read_query
 from skystage.cli.output import DONE, NOTHING, out, out_array, say, size_text
 
 
@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from skystage.searching import search
     from skystage.transport import Access
 
+    keep(arguments.output, arguments.query)
     asked = read_query(arguments.query)
     # On disk until the search has proved complete: half of an answer is none.
     with tempfile.TemporaryDirectory() as folder:

@@ -60,11 +60,12 @@ def _problem(entry: Entry, staged: Staged, *, deep: bool) -> str | None:
     if not deep:
         return "changed since it was staged, or never verified"
     from skystage.errors import TransferError
-    from skystage.verify import digest_file, prove
+    from skystage.safefile import prove_packed
+    from skystage.verify import digest_file
 
     digests = digest_file(path, entry.checksums)
     try:
-        prove(entry, path, digests)
+        prove_packed(entry, path, digests)
     except TransferError as error:
         return error.message.removeprefix(f"{entry.path}: ")
     if receipt is None:

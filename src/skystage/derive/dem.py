@@ -89,12 +89,15 @@ class Stitched:
         All files that belong to it, the receipt included.
     already
         Whether it lay there already, made of the same.
+    replaced
+        Whether another one lay there, made of something else: another extent, other tiles.
     """
 
     stack: str
     path: Path
     files: tuple[Path, ...]
     already: bool
+    replaced: bool = False
 
 
 @dataclass(slots=True)
@@ -317,12 +320,14 @@ class _Work:
         with _quietly():
             names = self._write(work, stem, heights, profile, convention)
         files = {name: digest_file(work / name, {})["sha256"] for name in names}
-        receipt = f"{stem}.json" if self._options.format != "cog" else f"{stem}_cog.json"
+        receipt = f"{names[0]}.json"
+        replaced = (out / names[0]).exists()
         (work / receipt).write_text(f"{canonical({'recipe': self._recipe, 'files': files})}\n")
         # Last the receipt: while it is not there, what lies there counts as not made.
         for name in (*names, receipt):
             _publish(work / name, out / name)
-        return Stitched(self._stack, out / names[0], tuple(out / n for n in (*names, receipt)), already=False)
+        made = tuple(out / name for name in (*names, receipt))
+        return Stitched(self._stack, out / names[0], made, already=False, replaced=replaced)
 
     # ----------------------------------------------------------------------------------------------
     # Heights

@@ -15,9 +15,9 @@ from skystage import layouts
 from skystage.archives.safe import Safe
 from skystage.errors import SkystageError, StructureError
 from skystage.model import Asset, Granule, Json, iso
-from skystage.orbitfile import KEY, OrbitName, check, mission, need, pairing, parse_name
+from skystage.orbitfile import KEY, OrbitName, check, mission, need, pairing, parse_name, read
 from skystage.plan import Plan
-from skystage.store import Store
+from skystage.store import Store, link_all
 from skystage.whole import whole
 
 TABLE = "orbits.json"
@@ -74,7 +74,7 @@ def pair(plan: Plan, store: Store, failures: Mapping[str, SkystageError] | None 
 
 def _fault(path: Path, file: OrbitName) -> str:
     try:
-        check(path.read_bytes(), file)
+        check(read(path), file)
     except StructureError as error:
         return error.message
     return ""
@@ -95,8 +95,8 @@ def link(
     layout: layouts.Layout,
     *,
     symbolic: bool = False,
-) -> int:
-    """Link what is staged of a plan to where a tool looks for it; the number of paths.
+) -> tuple[int, dict[str, SkystageError]]:
+    """Link what is staged of a plan to where a tool looks for it: how many paths, and which could not be.
 
     Orbit files that cannot be used are left out.
 
@@ -104,16 +104,11 @@ def link(
     ------
     PlanError
         If two assets would go to one path: before anything is linked.
-    StoreError
-        If a file of other content lies there.
     """
     usable = {one.asset.path for one in pairs if one.asset is not None}
-    count = 0
-    for path, asset in layouts.arrange(layout, plan.granules(), plan.companions()).items():
-        if store.receipt(asset) is not None and (asset.key != KEY or asset.path in usable):
-            store.link(asset, out, symbolic=symbolic, name=path)
-            count += 1
-    return count
+    arranged = layouts.arrange(layout, plan.granules(), plan.companions())
+    wanted = {path: asset for path, asset in arranged.items() if asset.key != KEY or asset.path in usable}
+    return link_all(store, wanted, out, symbolic=symbolic)
 
 
 def table(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from skystage.errors import MapError
 from skystage.plan import Plan
+from skystage.searching import SearchFile
 from skystage.whole import whole
 
 KINDS = (".html", ".png", ".geojson")
@@ -59,8 +60,8 @@ class Drawn:
     stacks: int
 
 
-def draw(plan: Plan, path: Path, basemap: Basemap | None = None) -> Drawn:
-    """Draw the footprints of a plan; the file appears whole or not at all.
+def draw(plan: Plan | SearchFile, path: Path, basemap: Basemap | None = None) -> Drawn:
+    """Draw the footprints of a plan or of a search; the file appears whole or not at all.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def draw(plan: Plan, path: Path, basemap: Basemap | None = None) -> Drawn:
         else:
             from skystage.maps.scene import gather
 
-            scene = gather(plan.granules(), plan.header.query.get("area"))
+            scene = gather(plan.granules(), plan.query.get("area"))
             if basemap is not None and scene.body == "sky":
                 raise MapError("basemap: the sky has none", hint="leave it out")
             title = plan.path.name.removesuffix(".ndjson")

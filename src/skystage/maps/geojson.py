@@ -9,13 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from skystage.maps import Drawn
-from skystage.maps.scene import One, oriented
+from skystage.maps.scene import One, oriented, parts
 from skystage.model import Granule, Json, canonical, iso
 from skystage.plan import Plan
+from skystage.searching import SearchFile
 
 
-def write(plan: Plan, path: Path) -> Drawn:
-    """Write the kept granules of a plan; none of them is held in memory.
+def write(plan: Plan | SearchFile, path: Path) -> Drawn:
+    """Write the granules of a plan or a search; none of them is held in memory.
 
     Those that lie nowhere are features without geometry. The area that was asked for is the member ``area``.
 
@@ -30,11 +31,13 @@ def write(plan: Plan, path: Path) -> Drawn:
         file.write('{"type":"FeatureCollection","features":[')
         for number, granule in enumerate(plan.granules()):
             body.see(granule)
-            known = granule.geometry is not None
-            footprints, without = footprints + known, without + (not known)
-            stacks.add(granule.stack)
+            if parts(granule.geometry):
+                footprints += 1
+                stacks.add(granule.stack)
+            else:
+                without += 1
             file.write(f"{',' if number else ''}\n{canonical(feature(granule))}")
-        about = {"area": plan.header.query.get("area"), "body": body.name}
+        about = {"area": plan.query.get("area"), "body": body.name}
         file.write(f"\n],{canonical(about)[1:]}\n")
     return Drawn(body=body.name, footprints=footprints, without=without, stacks=len(stacks))
 

@@ -94,7 +94,7 @@ def _data(scene: Scene, title: str, basemap: Basemap | None) -> dict[str, Json]:
         "features": rows,
         "fields": list(FIELDS),
         "parallel": bounds.parallel,
-        "radius": EARTH_RADIUS if scene.body == "earth" else aoi.RADII[scene.body],
+        "radius": EARTH_RADIUS if scene.body == "earth" else aoi.RADII.get(scene.body),
         "stacks": [[layer.key, layer.colour, layer.count] for layer in scene.stacks],
         # Most scenes share these: each text once.
         "texts": [list(known) for known in texts],

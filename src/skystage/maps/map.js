@@ -393,11 +393,12 @@
   const drawScale = () => {
     const lat = toLat(view.y);
     const pixels = view.scale * plane.across / Math.max(Math.cos(lat * radians), 1e-6); // for a degree of arc
-    const unit = sky ? 1 : (data.radius * radians);
+    const arc = sky || !data.radius; // of a body of unknown size only angles are known
+    const unit = arc ? 1 : (data.radius * radians);
     const most = (120 / pixels) * unit;
     let text;
     let length;
-    if (sky) {
+    if (arc) {
       length = upSteps.find((step) => step <= most) ?? most;
       text = length >= 1 ? `${length}°` : length >= 1 / 60 - 1e-12
         ? `${Math.round(length * 60)}′` : `${Number((length * 3600).toPrecision(2))}″`;
