@@ -76,6 +76,20 @@ def test_the_query_page_searches_once_and_filters_often(box, tmp_path, monkeypat
     assert run([sys.executable, "-c", program], environment) == "2 kept of 15\n3 kept of 15\n"
 
 
+def test_the_commands_for_a_locked_plan_need_no_other_file_than_they_name(box, tmp_path, monkeypatch):
+    pytest.importorskip("snakemake")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    page = ROOT / "docs" / "orchestrators.md"
+    (tmp_path / "query.yaml").write_text(blocks(ROOT / "README.md", "yaml")[0])
+    (tmp_path / "my.yaml").write_text(blocks(page, "yaml")[0])
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    (commands,) = [block for block in blocks(page, "console") if "plan=plan.ndjson" in block]
+    for line in commands.replace("PATH/TO", str(ROOT)).splitlines():
+        run(shlex.split(line.removeprefix("$ "), comments=True), environment)
+    assert len(list((tmp_path / "results" / "data").rglob("*.zip"))) == 13
+
+
 INSARHUB = ROOT / "docs" / "insarhub.md"
 
 
