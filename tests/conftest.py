@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -123,6 +124,25 @@ def slcs(box: Sandbox, access: Access) -> list[Granule]:
     found = sorted(archives.get("asf").search(query, access), key=lambda granule: granule.id)
     box.clear()
     return found
+
+
+@pytest.fixture
+def five_scenes() -> dict[str, Any]:
+    """A query that keeps five of them: three batches of two granules at most."""
+    return {
+        "archive": "asf",
+        "start": "2018-01-01",
+        "end": "2018-03-31",
+        "processing_level": "SLC",
+        "relative_orbit": 35,
+        "filter": {"polarization": ["VV+VH"]},
+    }
+
+
+@pytest.fixture
+def with_orbits(five_scenes: dict[str, Any]) -> dict[str, Any]:
+    """The same with their orbits."""
+    return {**five_scenes, "with": {"orbits": True}}
 
 
 @pytest.fixture

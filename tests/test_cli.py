@@ -339,7 +339,9 @@ def test_an_exported_shell_script_is_valid_shell(planned, run, tmp_path):
 
 def test_archives_are_listed_with_their_keys(run):
     assert "asf" in run("archives")[1]
-    listed = json.loads(run("archives", "--json")[1])["archives"]
+    listed = json.loads(run("archives", "--json")[1])
+    assert "S1_SLC" in listed["presets"]
+    listed = listed["archives"]
     assert "relative_orbit" in listed[0]["criteria"]
 
 

@@ -411,7 +411,7 @@ def test_a_companion_without_a_place_or_with_something_missing_is_an_item_too(bo
 
 
 def test_the_sandbox_has_no_tile_where_there_is_sea_and_no_writing(box):
-    from skystage.transport import connection
+    from skystage.connections import connection
 
     def ask(method, url):
         manager = connection(url)
@@ -430,7 +430,7 @@ def test_the_sandbox_has_no_tile_where_there_is_sea_and_no_writing(box):
     assert ask("GET", f"https://{TILES}/readme.html") == 404
     assert ask("GET", f"https://{TILES}/N45_00_E010_00.txt") == 404
     assert ask("PUT", tile("N45_00_E010_00")) == 403
-    assert ask("GET", "https://nisar.asf.earthdatacloud.nasa.gov/DEM_N45_00_E010_00_C01.tif") == 401
+    assert ask("GET", "https://nisar.asf.earthdatacloud.nasa.gov/DEM_N45_00_E010_00_C01.tif") == 302
 
 
 def test_cells_run_on_beyond_the_antimeridian_and_are_named_on_their_side():

@@ -12,7 +12,7 @@ from skystage.events import Progressed, Retrying
 from skystage.export import FORMATS
 from skystage.model import Asset, Granule, Query, Source, Unresolved, from_iso
 from skystage.progress import progress
-from skystage.retry import PATIENCE, RARELY, Budget, patiently
+from skystage.retry import PREPARATION, RARELY, Budget, patiently
 
 SQUARE = {"type": "Polygon", "coordinates": [[[1, 2], [3, 2], [3, 4], [1, 4], [1, 2]]]}
 CROSSING = {
@@ -231,7 +231,7 @@ def until_it_gives_up(budget, error):
 
 def test_what_the_archive_prepares_is_waited_for_and_costs_no_try():
     pauses = list(until_it_gives_up(Budget(tries=2), NotReady("extracting")))
-    assert PATIENCE - RARELY - 20 < sum(pauses) < PATIENCE + 20
+    assert PREPARATION - RARELY - 20 < sum(pauses) < PREPARATION + 20
     # A burst takes a minute or two: it is looked for soon, and then less and less often.
     assert pauses[0] < 1
     assert pauses == sorted(pauses) or max(pauses) <= RARELY + 0.25

@@ -13,11 +13,11 @@ import socket
 import subprocess
 import sys
 import time
+import typing
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import certifi
 import pytest
@@ -40,16 +40,7 @@ from skystage.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "flows" / "stage.py"
-QUERY: dict[str, Any] = {
-    "archive": "asf",
-    "start": "2018-01-01",
-    "end": "2018-03-31",
-    "processing_level": "SLC",
-    "relative_orbit": 35,
-    "filter": {"polarization": ["VV+VH"]},
-    "with": {"orbits": True},
-}
-WITHOUT_ORBITS = {key: value for key, value in QUERY.items() if key != "with"}
+SNAKEMAKE = [str(Path(sys.executable).parent / "snakemake"), "--snakefile", str(ROOT / "workflow/Snakefile")]
 TIMES = re.compile(r'"created":"[^"]*"')
 
 # Whatever Prefect and its dependencies deprecate is not what these tests are about.
@@ -130,11 +121,15 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 @pytest.fixture
 def flows(server) -> ModuleType:
     """The module flows/stage.py, as a script's neighbour would import it."""
-    spec = importlib.util.spec_from_file_location("stage", SCRIPT)
+    return imported(SCRIPT)
+
+
+def imported(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["stage"] = module
+    sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
 
@@ -148,8 +143,8 @@ def at_once(monkeypatch, impatient, server) -> None:
 
 
 @pytest.fixture
-def locked(box, access, tmp_path) -> str:
-    plan = build(parse(WITHOUT_ORBITS), tmp_path / "locked.ndjson", access)
+def locked(box, access, tmp_path, five_scenes) -> str:
+    plan = build(parse(five_scenes), tmp_path / "locked.ndjson", access)
     box.clear()
     return str(plan.path)
 
@@ -172,13 +167,8 @@ def test_one_file_serves_snakemake_and_prefect_from_any_folder_and_gives_equal_m
     page = (ROOT / "docs" / "orchestrators.md").read_text()
     config = next(text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "my.yaml" in text)
     (tmp_path / "my.yaml").write_text(config)
-    command = [
-        str(Path(sys.executable).parent / "snakemake"),
-        "--snakefile",
-        str(ROOT / "workflow/Snakefile"),
-    ]
     subprocess.run(
-        [*command, "--configfile", "my.yaml", "--quiet", "all"],
+        [*SNAKEMAKE, "--configfile", "my.yaml", "--quiet", "all"],
         cwd=tmp_path,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
         check=True,
@@ -198,13 +188,74 @@ def test_one_file_serves_snakemake_and_prefect_from_any_folder_and_gives_equal_m
     assert box.requests() == [], "with a plan, it asks nobody"
 
 
-def test_the_parameters_of_the_flow_are_the_keys_of_the_snakemake_config(flows):
+def test_the_example_for_interferograms_gives_the_same_by_both(box, server, tmp_path):
+    config = ROOT / "config" / "insar.yaml"
+    subprocess.run(
+        [*SNAKEMAKE, "--configfile", config, "--quiet", "rules"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        check=True,
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    script = ROOT / "flows" / "insar_stack.py"
+    subprocess.run([sys.executable, script, config], cwd=elsewhere, check=True)
+    ours, theirs = elsewhere / "results", tmp_path / "results"
+    assert manifest(ours) == manifest(theirs)
+    assert Plan(ours / "plan.ndjson").header.totals.granules == 30
+    assert (ours / "orbits/orbits.json").read_text() == (theirs / "orbits/orbits.json").read_text()
+    assert below(ours / "isce2") == below(theirs / "isce2")
+    assert len(list((ours / "isce2/SLC").iterdir())) == 30
+    (raster,) = (ours / "dem").glob("*.tif")
+    assert raster.read_bytes() == (theirs / "dem/p100_f466.tif").read_bytes()
+    assert "S1A_IW_SLC" in (ours / "footprints.html").read_text()
+
+    box.clear()
+    flow = imported(script).insar_stack
+    flow(plan=str(ours / "plan.ndjson"), results=ours, layout="isce2")
+    assert box.requests() == []
+
+
+def below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_a_disk_that_holds_a_batch_is_enough(box, server, locked, tmp_path):
+    from prefect import flow
+
+    from skystage.prefect import fetch_slc, release_slc
+
+    store = tmp_path / "store"
+
+    @flow
+    def one_by_one(*, released: bool) -> list[int]:
+        moved = []
+        for number in (1, 2):
+            counts = fetch_slc(locked, store, number, 2, keys=["data"], released=released)
+            moved.append(counts["bytes_moved"])
+            assert len(list(store.rglob("*.zip"))) in {0, counts["staged"]}
+            release_slc(locked, store, number, 2)
+            assert not list(store.rglob("*.zip"))
+        return moved
+
+    assert all(one_by_one(released=False))
+    assert not any(one_by_one(released=False))
+    assert all(one_by_one(released=True))
+
+
+@pytest.mark.parametrize(("name", "without"), [("stage", ["layout"]), ("insar_stack", [])])
+def test_the_parameters_of_the_flows_are_the_keys_of_the_snakemake_config(server, name, without):
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
-    parameters = dict(inspect.signature(flows.stage.fn).parameters)
+    flow = getattr(imported(ROOT / "flows" / f"{name}.py"), name)
+    parameters = dict(inspect.signature(flow.fn).parameters)
     del parameters["results"]
-    assert list(parameters) == list(schema["properties"])
-    for name, given in schema["properties"].items():
-        assert (parameters[name].default or given["default"]) == given["default"]
+    assert list(parameters) == [key for key in schema["properties"] if key not in without]
+    for key, parameter in parameters.items():
+        default = schema["properties"][key]["default"]
+        assert (parameter.default or default) == default
+    if "layout" in parameters:
+        hints = typing.get_type_hints(flow.fn)
+        assert list(typing.get_args(hints["layout"])) == schema["properties"]["layout"]["enum"]
 
 
 def test_a_permanent_failure_is_not_retried_costs_nobody_else_and_is_named(
@@ -276,8 +327,8 @@ def test_a_scene_without_its_orbit_fails_the_flow_unless_the_query_allows_it(box
     assert len(json.loads(manifest(tmp_path / "results"))["features"]) == 2
 
 
-def test_nothing_matched_is_a_failure_unless_empty_is_allowed(box, flows, tmp_path):
-    nothing = {**QUERY, "start": "2015-01-01", "end": "2015-01-02"}
+def test_nothing_matched_is_a_failure_unless_empty_is_allowed(box, flows, tmp_path, with_orbits):
+    nothing = {**with_orbits, "start": "2015-01-01", "end": "2015-01-02"}
     with pytest.raises(SkystageError, match="nothing is kept of 0 granules"):
         flows.stage(nothing, tmp_path / "results")
     flows.stage(nothing, tmp_path / "results", allow_empty=True)
@@ -287,8 +338,11 @@ def test_nothing_matched_is_a_failure_unless_empty_is_allowed(box, flows, tmp_pa
 @pytest.mark.parametrize(
     ("config", "line"),
     [
-        ({"query": QUERY, "batch_granule": 3}, "no key 'batch_granule'; allowed: query, plan, store"),
-        ({"query": {**QUERY, "relative_orbt": 3}}, "relative_orbt: archive 'asf' has no such key"),
+        (
+            {"query": {"archive": "asf"}, "batch_granule": 3},
+            "no key 'batch_granule'; allowed: query, plan, store",
+        ),
+        ({"query": {"archive": "asf", "relative_orbt": 3}}, "relative_orbt: archive 'asf' has no such key"),
         ({"jobs": 3}, "neither query nor plan is given"),
     ],
 )
@@ -299,9 +353,9 @@ def test_a_wrong_configuration_ends_the_script_with_one_clear_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["stage.py", "my.yaml"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(flows, "_end_soon_when_told", lambda: None)
+    monkeypatch.setattr("skystage.prefect.flows._end_soon_when_told", lambda: None)
     with pytest.raises(SystemExit) as ended:
-        flows.main()
+        flows.main(flows.stage, flows.__doc__)
     assert line in (str(ended.value) if isinstance(ended.value.code, str) else capsys.readouterr().err)
     assert box.requests() == []
 
@@ -337,10 +391,10 @@ def script(server, tmp_path) -> Iterator[Callable[[str], subprocess.Popen[bytes]
 
 
 def test_sigterm_ends_the_flow_within_seconds_and_the_next_run_continues(
-    open_box, access, flows, script, tmp_path
+    open_box, access, flows, script, tmp_path, five_scenes
 ):
     box = open_box(payload_size=1_500_000)
-    locked = str(build(parse(WITHOUT_ORBITS), tmp_path / "locked.ndjson", access).path)
+    locked = str(build(parse(five_scenes), tmp_path / "locked.ndjson", access).path)
     # A file comes slowly, and another batch waits for its next try.
     slow, down = (Path(zip_of(locked, number)).name for number in (0, 1))
     box.set_faults(
@@ -365,23 +419,18 @@ def test_sigterm_ends_the_flow_within_seconds_and_the_next_run_continues(
     assert f"bytes={held}-" in [one["range"] for one in box.requests()]
 
 
-def test_the_flow_of_the_docs_stages_and_calls_stage_from_another_flow(box, flows, tmp_path):
+def test_the_flow_of_the_docs_stages_and_calls_stage_from_another_flow(box, flows, tmp_path, five_scenes):
     from prefect import flow
 
     page = (ROOT / "docs" / "orchestrators.md").read_text()
     code = next(text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "my_flow.py" in text)
     (tmp_path / "my_flow.py").write_text(code)
-    spec = importlib.util.spec_from_file_location("my_flow", tmp_path / "my_flow.py")
-    assert spec is not None
-    assert spec.loader is not None
-    mine = importlib.util.module_from_spec(spec)
-    sys.modules["my_flow"] = mine
-    spec.loader.exec_module(mine)
+    mine = imported(tmp_path / "my_flow.py")
 
     @flow
     def larger() -> tuple[list[str], Path]:
-        names = mine.scenes(WITHOUT_ORBITS, tmp_path / "mine")
-        return names, flows.stage(WITHOUT_ORBITS, tmp_path / "theirs")
+        names = mine.scenes(five_scenes, tmp_path / "mine")
+        return names, flows.stage(five_scenes, tmp_path / "theirs")
 
     names, path = larger()
     assert names == [item["id"] for item in json.loads(path.read_text())["features"]]

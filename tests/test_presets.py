@@ -111,5 +111,5 @@ def test_the_wheel_holds_the_presets_where_they_are_looked_for(tmp_path, monkeyp
     with zipfile.ZipFile(wheel) as file:
         file.extractall(tmp_path / "site")
     monkeypatch.setattr(query, "__file__", str(tmp_path / "site" / "skystage" / "query.py"))
-    assert query._presets() == tmp_path / "site" / "skystage" / "presets"
+    assert {path.parent for path in query.presets().values()} == {tmp_path / "site" / "skystage" / "presets"}
     assert query.parse({"preset": "ALOS"}).criteria["processing_level"] == ["L1.1"]

@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,17 +28,14 @@ from skystage.store import Store
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = ROOT / "workflow" / "Snakefile"
 BIN = Path(sys.executable).parent
-# Five scenes: three batches of two granules at most.
-QUERY: dict[str, Any] = {
-    "archive": "asf",
-    "start": "2018-01-01",
-    "end": "2018-03-31",
-    "processing_level": "SLC",
+# Four scenes of two neighbouring frames: they share elevation tiles.
+TWO_STACKS: dict[str, Any] = {
+    "preset": "S1_SLC",
     "relative_orbit": 35,
-    "filter": {"polarization": ["VV+VH"]},
-    "with": {"orbits": True},
+    "start": "2018-01-01",
+    "end": "2018-02-15",
+    "with": {"dem": {"name": "glo_30"}},
 }
-WITHOUT_ORBITS = {key: value for key, value in QUERY.items() if key != "with"}
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -68,9 +67,9 @@ def snakemake(work) -> Run:
 
 
 @pytest.fixture
-def locked(box, access, work) -> str:
+def locked(box, access, work, with_orbits) -> str:
     """A plan that was made before."""
-    build(parse(QUERY), work / "locked.ndjson", access)
+    build(parse(with_orbits), work / "locked.ndjson", access)
     box.clear()
     return "locked.ndjson"
 
@@ -91,11 +90,16 @@ def staged(folder: Path) -> list[str]:
 
 
 def bytes_requested(box) -> list[str]:
-    return [one["path"] for one in box.requests() if one["path"].endswith((".zip", ".EOF"))]
+    """What was fetched; a plan asks for the first byte of a tile, to learn its size."""
+    return [
+        one["path"]
+        for one in box.requests()
+        if one["path"].endswith((".zip", ".EOF", ".tif")) and one["range"] != "bytes=0-0"
+    ]
 
 
 def test_the_query_is_staged_and_a_second_run_does_nothing_and_no_secret_is_seen(
-    box, work, snakemake, tmp_path, monkeypatch
+    box, work, snakemake, tmp_path, monkeypatch, with_orbits
 ):
     token = box.token()
     monkeypatch.setenv("EARTHDATA_TOKEN", token)
@@ -109,7 +113,7 @@ def test_the_query_is_staged_and_a_second_run_does_nothing_and_no_secret_is_seen
     )
     shim.chmod(shim.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{shim.parent}{os.pathsep}{os.environ['PATH']}")
-    said = snakemake("--printshellcmds", "--verbose", query=QUERY).stdout
+    said = snakemake("--printshellcmds", "--verbose", query=with_orbits).stdout
 
     results = work / "results"
     plan = Plan(results / "plan.ndjson")
@@ -119,7 +123,7 @@ def test_the_query_is_staged_and_a_second_run_does_nothing_and_no_secret_is_seen
         *("1-of-3.json", "2-of-3.json", "3-of-3.json", "orbits.json")
     }
     subprocess.run(["sha256sum", "--quiet", "-c", "checksums.txt"], cwd=results, check=True)
-    assert len(list((work / "benchmarks").rglob("*.tsv"))) == len(list((work / "logs").rglob("*.log"))) == 6
+    assert len(list((work / "benchmarks").rglob("*.tsv"))) == len(list((work / "logs").rglob("*.log"))) == 8
 
     texts = [said, seen.read_text()]
     assert "skystage fetch" in texts[1]
@@ -129,16 +133,16 @@ def test_the_query_is_staged_and_a_second_run_does_nothing_and_no_secret_is_seen
         assert not [text for text in texts if secret in text]
 
     box.clear()
-    assert "Nothing to be done" in snakemake(query=QUERY).stdout
+    assert "Nothing to be done" in snakemake(query=with_orbits).stdout
     assert box.requests() == []
 
 
 def test_a_failed_batch_costs_nothing_but_itself_and_the_next_run_fetches_what_is_missing(
-    box, work, snakemake, locked
+    box, work, snakemake, locked, five_scenes
 ):
     lost = zip_of(work / locked, 3)
     box.set_faults([{"match": {"path": f"*/{Path(lost).name}"}, "status": 404}])
-    said = snakemake(query=WITHOUT_ORBITS, ok=False).stdout
+    said = snakemake(query=five_scenes, ok=False).stdout
     assert said.count("Trying to restart job") == 3
     assert f"{lost}: " in said, "the log that names the asset is shown"
     assert "Finished jobid" in said
@@ -151,7 +155,7 @@ def test_a_failed_batch_costs_nothing_but_itself_and_the_next_run_fetches_what_i
 
     box.set_faults(None)
     box.clear()
-    snakemake(query=WITHOUT_ORBITS)
+    snakemake(query=five_scenes)
     assert {Path(path).name for path in bytes_requested(box)} == {Path(lost).name}
     assert len(staged(results)) == 5
 
@@ -189,15 +193,15 @@ def test_a_locked_plan_makes_the_files_outputs_that_are_links_into_the_store(box
     assert box.requests() == []
 
 
-def test_batches_that_were_released_stay_done_and_can_be_run_again(box, work, snakemake):
-    snakemake(query=WITHOUT_ORBITS)
+def test_batches_that_were_released_stay_done_and_can_be_run_again(box, work, snakemake, five_scenes):
+    snakemake(query=five_scenes)
     results = work / "results"
     plan, store = Plan(results / "plan.ndjson"), Store(results / "store")
     count = plan.header.totals.assets
     assert len(release_plan(plan, store).released) == count
     box.clear()
-    assert "Nothing to be done" in snakemake(query=WITHOUT_ORBITS).stdout
-    snakemake("--forcerun", "fetch_batch", "manifest", query=WITHOUT_ORBITS)
+    assert "Nothing to be done" in snakemake(query=five_scenes).stdout
+    snakemake("--forcerun", "fetch_batch", "manifest", query=five_scenes)
     assert bytes_requested(box) == []
     (one, *_) = json.loads((results / "items.json").read_text())["features"]
     assert one["assets"]["data"]["skystage:released"]
@@ -215,7 +219,7 @@ def test_the_files_of_a_locked_plan_are_a_demand_and_come_again_after_a_release(
     assert len(set(staged(results))) == plan.header.totals.assets
 
 
-def test_the_workflow_is_a_module_of_a_larger_one_as_the_docs_show_it(box, work, snakemake):
+def test_the_workflow_is_a_module_of_a_larger_one_as_the_docs_show_it(box, work, snakemake, five_scenes):
     page = (ROOT / "docs" / "orchestrators.md").read_text()
     outer = re.search(r"```python\n(# Snakefile\n.*?)```", page, re.DOTALL)
     assert outer is not None
@@ -223,7 +227,7 @@ def test_the_workflow_is_a_module_of_a_larger_one_as_the_docs_show_it(box, work,
     snakemake(
         *("--cores", "2"),
         snakefile=work / "Snakefile",
-        staging={"query": WITHOUT_ORBITS, "batch_granules": 3},
+        staging={"query": five_scenes, "batch_granules": 3},
     )
     assert len(staged(work / "staged")) == 5
     assert (work / "interferograms" / "pairs.txt").read_text().splitlines() == ["5 scenes"]
@@ -232,11 +236,115 @@ def test_the_workflow_is_a_module_of_a_larger_one_as_the_docs_show_it(box, work,
     }
 
 
-def test_the_connections_of_a_run_limit_how_many_batches_run_at_once(box, snakemake):
+def test_scenes_are_fetched_used_and_released_one_by_one_as_the_docs_show_it(
+    box, work, snakemake, five_scenes
+):
+    page = (ROOT / "docs" / "orchestrators.md").read_text()
+    outer = re.search(r"```python\n(# Snakefile: .*?)```", page, re.DOTALL)
+    assert outer is not None
+    (work / "Snakefile").write_text(outer[1].replace("PATH/TO/workflow/Snakefile", str(WORKFLOW)))
+    config = {"staging": {"query": five_scenes}}
+
+    def again() -> str:
+        box.clear()
+        return snakemake("--cores", "2", snakefile=work / "Snakefile", **config).stdout
+
+    again()
+    assets = list(Plan(work / "staged" / "plan.ndjson").assets())
+    store = Store(work / "staged" / "store")
+    assert all(store.released(asset) and not store.path(asset).exists() for asset in assets)
+    made = sorted((work / "coregistered").rglob("*.txt"))
+    assert len(made) == 5
+    assert "Nothing to be done" in again()
+    assert box.requests() == []
+
+    # One result is lost: its scene comes again, no other, and goes again.
+    made[2].unlink()
+    again()
+    assert {Path(path).stem for path in bytes_requested(box)} == {made[2].stem}
+    assert made[2].exists()
+    assert not any(store.path(asset).exists() for asset in assets)
+
+
+def test_a_filter_is_changed_without_a_search_and_scenes_that_stay_are_not_linked_again(
+    box, work, snakemake, five_scenes
+):
+    snakemake("slc", query=five_scenes)
+    links = {path.name: path.lstat().st_mtime_ns for path in (work / "results" / "slc").rglob("*.zip")}
+    assert len(links) == 5
+    box.clear()
+    changed = {**five_scenes, "filter": {"polarization": ["VV", "VV+VH"], "latest": 3}}
+    assert "rule search:" not in snakemake("slc", query=changed).stdout
+    assert not [one for one in box.requests() if one["host"].startswith("cmr.")]
+    now = {path.name: path.lstat().st_mtime_ns for path in (work / "results" / "slc").rglob("*.zip")}
+    assert links.items() <= now.items()
+
+
+def test_orbits_and_elevation_are_paired_and_stitched_and_what_is_deleted_comes_back(box, work, snakemake):
+    config = {"query": TWO_STACKS, "layout": "isce2"}
+    snakemake("all", "draw_map", **config)
+    results = work / "results"
+    plan = Plan(results / "plan.ndjson")
+    stacks = [one.id for one in plan.companions()]
+    assert len(stacks) == 2
+    tiles = [{asset.path for asset in one.assets} for one in plan.companions()]
+    assert tiles[0] & tiles[1]
+    gets = [path for path in bytes_requested(box) if path.endswith(".tif")]
+    assert sorted(Path(path).name for path in gets) == sorted(Path(path).name for path in tiles[0] | tiles[1])
+    rasters = [results / "dem" / f"{stack}.tif" for stack in stacks]
+    assert all(not raster.readlink().is_absolute() for raster in rasters)
+    bytes_of = [raster.read_bytes() for raster in rasters]
+    table = results / "orbits" / "orbits.json"
+    pairs = json.loads(table.read_bytes())["pairs"]
+    assert len(pairs) == plan.header.totals.granules
+    assert all((table.parent / pair["path"]).is_file() for pair in pairs)
+    laid = json.loads((results / "isce2" / "orbits.json").read_bytes())["pairs"]
+    assert all((results / "isce2" / pair["path"]).is_symlink() for pair in laid)
+    assert len(list((results / "isce2" / "SLC").glob("*.zip"))) == len(pairs)
+    assert all(pair["scene"] in (results / "footprints.html").read_text() for pair in pairs)
+
+    box.clear()
+    snakemake("--forceall", **config)
+    assert bytes_requested(box) == []
+    text = table.read_text()
+    rasters[0].resolve().unlink()
+    rasters[1].unlink()
+    table.unlink()
+    box.clear()
+    snakemake(**config)
+    assert [raster.read_bytes() for raster in rasters] == bytes_of
+    assert table.read_text() == text
+    assert box.requests() == []
+
+
+def test_a_workflow_that_was_killed_continues_where_it_was(open_box, work, snakemake, five_scenes):
+    box = open_box(payload_size=1_500_000)
+    box.set_faults([{"match": {"host": "*.cloudfront.net"}, "bandwidth": 200_000}])
+    (work / "my.yaml").write_text(yaml.safe_dump({"query": five_scenes, "batch_granules": 2, "jobs": 2}))
+    command = [BIN / "snakemake", "--snakefile", WORKFLOW, "--configfile", "my.yaml", "--cores", "2"]
+    with (work / "said.txt").open("wb") as said:
+        process = subprocess.Popen(command, cwd=work, stdout=said, stderr=said, start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while not any(path.stat().st_size > 100_000 for path in work.rglob("*.part")):
+            assert time.monotonic() < end, (work / "said.txt").read_text()
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not any(path.stat().st_size for path in (work / "results" / "batches").iterdir())
+
+    box.set_faults(None)
+    box.clear()
+    snakemake("--unlock", query=five_scenes)
+    snakemake(query=five_scenes)
+    assert len(staged(work / "results")) == 5
+    assert any((one["range"] or "").startswith("bytes=") for one in box.requests())
+
+
+def test_the_connections_of_a_run_limit_how_many_batches_run_at_once(box, snakemake, five_scenes):
     box.set_faults([{"match": {"host": "*.cloudfront.net"}, "latency": 0.7}])
-    snakemake(
-        *("--cores", "5", "--resources", "connections=2"), query=WITHOUT_ORBITS, batch_granules=1, jobs=1
-    )
+    snakemake(*("--cores", "5", "--resources", "connections=2"), query=five_scenes, batch_granules=1, jobs=1)
     busy = [one["busy"] for one in box.requests() if one["host"].endswith(".cloudfront.net")]
     assert len(busy) == 5
     assert max(busy) == 2
@@ -245,9 +353,12 @@ def test_the_connections_of_a_run_limit_how_many_batches_run_at_once(box, snakem
 @pytest.mark.parametrize(
     ("config", "line"),
     [
-        ({"query": QUERY, "batch_granule": 3}, "'batch_granule' was unexpected); allowed: query, plan"),
         (
-            {"query": {**QUERY, "relative_orbt": 3}},
+            {"query": {"archive": "asf"}, "batch_granule": 3},
+            "'batch_granule' was unexpected); allowed: query, plan",
+        ),
+        (
+            {"query": {"archive": "asf", "relative_orbt": 3}},
             "query: relative_orbt: archive 'asf' has no such key (did",
         ),
         ({"plan": "nowhere.ndjson"}, "plan: nowhere.ndjson: not a plan file (make it with"),
@@ -259,19 +370,21 @@ def test_a_wrong_configuration_is_one_clear_line(snakemake, config, line):
     assert "Traceback" not in said
 
 
-def test_a_config_file_stands_alone_and_the_file_that_its_area_names_is_an_input(work, snakemake):
+def test_a_config_file_stands_alone_and_the_file_that_its_area_names_is_an_input(
+    work, snakemake, five_scenes
+):
     (work / "config").mkdir()
     (work / "config" / "config.yaml").write_text("query: {archive: asf, absolute_orbit: 7}\n")
     (work / "area.wkt").write_text("POLYGON ((-123 39, -122 39, -122 40, -123 40, -123 39))")
-    query = {**WITHOUT_ORBITS, "area": "area.wkt"}
+    query = {**five_scenes, "area": "area.wkt"}
     said = snakemake("--dry-run", "--printshellcmds", query=query).stdout
     assert "relative_orbit" in said
     assert "absolute_orbit" not in said
     assert f"input: {work / 'area.wkt'}" in said
 
 
-def test_a_query_that_matches_nothing_fails_unless_empty_is_allowed(box, work, snakemake):
-    nothing = {**QUERY, "start": "2015-01-01", "end": "2015-01-02"}
+def test_a_query_that_matches_nothing_fails_unless_empty_is_allowed(box, work, snakemake, with_orbits):
+    nothing = {**with_orbits, "start": "2015-01-01", "end": "2015-01-02"}
     snakemake(query=nothing, ok=False)
     snakemake(query=nothing, allow_empty=True)
     assert staged(work / "results") == []

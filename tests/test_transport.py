@@ -15,7 +15,7 @@ import certifi
 import pytest
 import urllib3
 
-from skystage import s3, tls, transport
+from skystage import connections, s3, tls, transport
 from skystage.auth import Secret
 from skystage.batch import fetch_all
 from skystage.errors import (
@@ -228,8 +228,8 @@ def test_the_proxy_of_the_environment_is_used_and_its_exceptions_are_kept(monkey
     monkeypatch.setenv("no_proxy", "direct.org")
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    assert isinstance(transport.connection("https://host/"), urllib3.ProxyManager)
-    assert not isinstance(transport.connection("https://direct.org/"), urllib3.ProxyManager)
+    assert isinstance(connections.connection("https://host/"), urllib3.ProxyManager)
+    assert not isinstance(connections.connection("https://direct.org/"), urllib3.ProxyManager)
 
 
 def test_a_keep_alive_connection_is_used_again(box, access):
@@ -238,10 +238,10 @@ def test_a_keep_alive_connection_is_used_again(box, access):
     assert len({request["connection"] for request in box.requests()}) == 1
 
 
-def test_no_module_but_transport_and_asf_search_opens_connections():
+def test_no_module_but_these_and_asf_search_opens_connections():
     """Bytes move in one room: no other module of the core imports a client that moves them."""
     root = Path(transport.__file__).parent
-    allowed = {"transport.py", "limits.py", "archives/asf.py"}
+    allowed = {"connections.py", "transport.py", "limits.py", "archives/asf.py"}
     for path in root.rglob("*.py"):
         name = str(path.relative_to(root))
         text = path.read_text()
@@ -323,7 +323,7 @@ def test_a_proxy_with_a_password_gets_it(monkeypatch):
     monkeypatch.setattr("urllib.request.proxy_bypass", lambda host: False)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    made = transport.connection("https://host/")
+    made = connections.connection("https://host/")
     assert made.proxy_headers["proxy-authorization"] == "Basic bWU6YSBi"
 
 
@@ -444,7 +444,7 @@ def test_stopping_ends_the_wait_for_the_rest_of_a_redirect(access, answering):
 
 
 def test_a_bundle_that_is_not_there_is_named(monkeypatch, tmp_path):
-    transport._tls(str(tmp_path))  # a folder of certificates, as requests takes it
+    connections._tls(str(tmp_path))  # a folder of certificates, as requests takes it
     monkeypatch.setattr(tls, "bundle", lambda: str(tmp_path / "gone.pem"))
     with pytest.raises(Untrusted, match=r"gone\.pem.*REQUESTS_CA_BUNDLE"):
-        transport.connection("https://host/")
+        connections.connection("https://host/")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -19,6 +18,7 @@ from skystage.errors import SkystageError
 from skystage.model import Asset, Companion, Granule, Json, Receipt, Release, canonical, iso
 from skystage.plan import Once, Plan
 from skystage.store import Store
+from skystage.whole import whole
 
 STAC = "1.1.0"
 EXTENSIONS = [
@@ -59,10 +59,10 @@ def write(plan: Plan, store: Store, path: Path) -> Written:
     path.parent.mkdir(parents=True, exist_ok=True)
     base = path.parent.resolve()
     written = Written()
-    with _whole(path.with_name(CHECKSUMS)) as sums:
+    with whole(path.with_name(CHECKSUMS)) as listed, listed.open("w", encoding="utf-8") as sums:
         items = _items(plan, store, base, sums, written)
         if path.suffix == ".json":
-            with _whole(path) as file:
+            with whole(path) as part, part.open("w", encoding="utf-8") as file:
                 file.write('{"type":"FeatureCollection","features":[')
                 for number, item in enumerate(items):
                     file.write(f"{',' if number else ''}\n{canonical(item)}")
@@ -209,19 +209,6 @@ def _points(coordinates: Json) -> Iterator[tuple[float, float]]:
         yield from _points(part)
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[TextIO]:
-    """A file that appears at its path when all of it is written."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            yield file
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    part.replace(path)
-
-
 def _write_parquet(path: Path, items: list[Json]) -> None:
     try:
         import rustac
@@ -229,10 +216,9 @@ def _write_parquet(path: Path, items: list[Json]) -> None:
         raise SkystageError(
             f"{path}: GeoParquet needs the package rustac", hint="pip install 'skystage[parquet]'"
         ) from error
-    part = path.with_name(f".{os.getpid()}.{path.name}")
+    with whole(path) as part:
 
-    async def run() -> None:
-        await rustac.write(str(part), items)
+        async def run() -> None:
+            await rustac.write(str(part), items)
 
-    asyncio.run(run())
-    part.replace(path)
+        asyncio.run(run())

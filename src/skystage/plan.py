@@ -33,6 +33,7 @@ from skystage.model import (
     iso,
 )
 from skystage.planfile import FORMAT, PASSING, Batch, PlanFile
+from skystage.whole import whole
 
 T = TypeVar("T")
 CLIENTS = ("asf_search", "requests", "shapely", "pyproj")
@@ -263,14 +264,12 @@ def freeze(path: Path, head: Mapping[str, Json], body: BinaryIO) -> None:
     digest = hashlib.sha256(as_line({name: value for name, value in head.items() if name not in PASSING}))
     for block in _blocks(body):
         digest.update(block)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         file.write(as_line({**head, "digest": digest.hexdigest()}))
         for block in _blocks(body):
             file.write(block)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _place(granule: Granule) -> tuple[str, ...]:

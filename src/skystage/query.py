@@ -129,15 +129,17 @@ def _preset(name: Any, base: Path | None) -> Path:
         raise QueryError(f"preset: got {name!r}", hint="allowed: a name, or a YAML or JSON file")
     if name.endswith((".yaml", ".yml", ".json")):
         return (base or Path()) / name
-    known = {path.stem: path for path in _presets().glob("*.yaml")}
+    known = presets()
     _known("preset", name, sorted(known))
     return known[name]
 
 
-def _presets() -> Path:
-    """In a package that was built they lie beside this module, in a checkout in ``config/presets``."""
+def presets() -> dict[str, Path]:
+    """The presets that come along, by name: query files without area and dates."""
+    # In a package that was built they lie beside this module.
     built = Path(__file__).parent / "presets"
-    return built if built.is_dir() else Path(__file__).parents[2] / "config" / "presets"
+    folder = built if built.is_dir() else Path(__file__).parents[2] / "config" / "presets"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 # --------------------------------------------------------------------------------------------------

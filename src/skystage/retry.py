@@ -17,9 +17,9 @@ FIRST, LONGEST = 0.5, 60.0
 RARELY = 10.0
 """Seconds between two looks at a file that is being prepared, at most."""
 PATIENCE = 600.0
-"""Seconds of Retry-After that are waited for here; longer ones are the orchestrator's business.
-
-Also for how long a file is waited for that the archive still prepares: ASF extracts a burst in a minute or
+"""Seconds of Retry-After that are waited for here; longer ones are the orchestrator's business."""
+PREPARATION = 600.0
+"""Seconds that a file is waited for which the archive still prepares: ASF extracts a burst in a minute or
 two, while what has to come from tape takes hours."""
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class Budget:
 
     Tries that brought something (`progressed`) do not count: a file of 4 GB over a line that breaks
     every 100 MB arrives. Nor do those that were not made because the host is down, or whose answer was
-    that the file is being prepared: both are waited for, but not for longer than `PATIENCE`.
+    that the file is being prepared: both are waited for, but not longer than `PATIENCE`, `PREPARATION`.
     """
 
     def __init__(self, tries: int = TRIES) -> None:
@@ -72,7 +72,7 @@ class Budget:
             delay = min(FIRST * 2.0**self._asked, RARELY)
         self._asked += 1
         self._waited += delay
-        if self._waited > PATIENCE:
+        if self._waited > PREPARATION:
             raise error
         return delay + random.uniform(0, 0.25) * min(delay, 1.0)  # noqa: S311
 

@@ -326,6 +326,7 @@ def hurry(monkeypatch: Any) -> None:
     """Let waits be short, and pieces and blocks so small that small files have many."""
     set_to = monkeypatch.setattr
     set_to(retry, "FIRST", 0.002)
+    set_to(retry, "PREPARATION", 0.02)
     set_to(transport, "BACK_OFF", 0.005)
     set_to(transport, "TIMEOUT", urllib3.Timeout(connect=5, read=SILENCE))
     set_to(transport, "SLOWEST", SILENCE)

@@ -2,6 +2,7 @@ import json
 import math
 import os
 import re
+import shlex
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
@@ -16,6 +17,8 @@ pathvars:
 wildcard_constraints:
     batch=r"\d+",
     batches=r"\d+",
+    stack=r"[^/]+",
+    scene=r"[^/]+",
 
 
 def check_config(schema):
@@ -32,33 +35,69 @@ def check_config(schema):
         ) from None
 
 
+def read_query(query):
+    """The query with its preset written out; what cannot be asked is refused now, not in the first job."""
+    try:
+        from skystage import errors, query as queries
+    except ImportError:
+        return query  # only the command is installed: `skystage search` will say it
+    try:
+        return queries.parse(query).to_json()
+    except errors.QueryError as error:
+        raise WorkflowError(f"query: {error}") from None
+
+
+def as_text(query):
+    """A query as a job's command line has it."""
+    return json.dumps(query, sort_keys=True, default=str)
+
+
+def files_named_in(query):
+    """The files that a query names, which are read again when they change: its area, its preset."""
+    area, preset = query.get("area"), query.get("preset")
+    found = [
+        *(
+            [area]
+            if isinstance(area, str) and re.fullmatch(r"[^{(\[,]+\.\w+", area)
+            else []
+        ),
+        *([preset] if re.search(r"\.(ya?ml|json)$", str(preset)) else []),
+    ]
+    return [os.path.abspath(path) for path in found]
+
+
+# ------------------------------------------------------------------------------------------------
+# What a plan holds. It is read as text, so that the command on the path is enough.
+
+
 def plan_header(path):
     """The first line of a plan: what it was made of, and how much it holds."""
+    with open(path, encoding="utf-8") as lines:
+        return json.loads(lines.readline())
+
+
+def locked_header(path):
+    """The same of a plan that the configuration names."""
     try:
-        with open(path, encoding="utf-8") as lines:
-            return json.loads(lines.readline())
+        return plan_header(path)
     except (OSError, ValueError):
         raise WorkflowError(
             f"plan: {path}: not a plan file (make it with `skystage plan`)"
         ) from None
 
 
-def check_query(query):
-    """Refuse what cannot be asked now, not in the first job."""
-    try:
-        from skystage import errors, query as queries
-    except ImportError:
-        return  # only the command is installed: `skystage plan` will say it
-    try:
-        queries.parse(query)
-    except errors.QueryError as error:
-        raise WorkflowError(f"query: {error}") from None
-
-
-def has_orbits(plan):
-    """Whether a plan holds orbit files, or scenes that lack theirs."""
+def lines_of(plan, word):
+    """The lines of a plan, behind the header, that have a word."""
     with open(plan, encoding="utf-8") as lines:
-        return any('"key":"orbit"' in line for line in lines)
+        next(lines)
+        yield from (line for line in lines if word in line)
+
+
+def shared_keys(plan, companion):
+    """Which asset keys of a companion a plan holds, or lacks: they have a rule of their own."""
+    if not (plan_header(plan)["query"].get("with") or {}).get(companion):
+        return []
+    return [key for key in SHARED[companion] if any(lines_of(plan, f'"key":"{key}"'))]
 
 
 def count_batches(header):
@@ -67,61 +106,141 @@ def count_batches(header):
 
 
 def files_of(plan, batches):
-    """The files of a plan as `fetch` links them: by batch, each at its first one; the orbits apart."""
+    """The files of a plan as `fetch` links them: by batch, each at its first one; what is shared apart."""
     from skystage.plan import Plan
 
-    seen, found, orbits = set(), {}, []
+    apart = {key: [] for keys in SHARED.values() for key in keys}
+    if not fetched_apart(plan):
+        apart = {}
+    seen, found = set(), {}
     for number in range(1, batches + 1):
         found[number] = []
         for asset in Plan(plan).assets((number, batches)):
             if asset.path not in seen:
                 seen.add(asset.path)
-                apart = WITH_ORBITS and asset.key == "orbit"
-                (orbits if apart else found[number]).append(
+                apart.get(asset.key, found[number]).append(
                     f"<results>/data/{asset.path}"
                 )
-    return found, orbits
+    return found, {
+        companion: [path for key in keys for path in apart.get(key, [])]
+        for companion, keys in SHARED.items()
+    }
 
 
-def data_folder(wildcards, output):
-    """The folder that files are linked to, as a module's paths make it."""
-    return output.receipt[: output.receipt.rindex("batches/")] + "data"
+def fetched_apart(plan):
+    """Whether batches leave out what their granules share."""
+    return any(shared_keys(plan, companion) for companion in SHARED)
 
 
-def receipts_of(plan):
-    """The receipts of all batches of a plan, and of its orbits."""
+def the_plan():
+    """The plan: the locked one, or that of the checkpoint."""
+    return LOCKED or checkpoints.filter_granules.get().output.plan
+
+
+# ------------------------------------------------------------------------------------------------
+# Inputs
+
+
+def receipts(wildcards):
+    """The receipts of all batches of the plan, and of what they share."""
+    plan = the_plan()
     count = count_batches(plan_header(plan))
     found = [f"{number}-of-{count}" for number in range(1, count + 1)]
-    if WITH_ORBITS and has_orbits(plan):
-        found.append("orbits")
+    found += [companion for companion in SHARED if shared_keys(plan, companion)]
     return [f"<results>/batches/{name}.json" for name in found]
 
 
-def planned_receipts(wildcards):
-    """The receipts of the plan that the checkpoint makes."""
-    return receipts_of(checkpoints.plan.get().output.plan)
+def derived(wildcards):
+    """What is made of what was staged: the pairing table, elevation, a processor's folder."""
+    plan = the_plan()
+    found = []
+    if shared_keys(plan, "orbits"):
+        found += ["orbits/orbits.json"]
+        found += [f"{LAYOUT}/orbits.json"] if LAYOUT else []
+    if shared_keys(plan, "dem"):
+        stacks = [json.loads(line)["id"] for line in lines_of(plan, '"skystage:dem"')]
+        found += [f"dem/{stack}{DEM_ENDINGS[0]}" for stack in stacks]
+    return [f"<results>/{name}" for name in found]
+
+
+def slcs(wildcards):
+    """The scenes of the plan that are one zip each, as `fetch_slc` links them."""
+    found = []
+    for line in lines_of(the_plan(), '"stack":"'):
+        granule = json.loads(line)
+        name = f"{granule['id']}.zip"
+        if any(one["name"] == name for one in granule["assets"]):
+            found.append(f"<results>/slc/{granule['stack']}/{name}")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------
+# Options
+
+
+def batch_keys(wildcards, input):
+    """What batches fetch: everything, or all but what their granules share."""
+    if not fetched_apart(input.plan):
+        return ""
+    keys = plan_header(input.plan)["query"].get("assets") or ["data"]
+    return " ".join(f"--asset {key}" for key in keys)
+
+
+def orbit_keys(wildcards, input):
+    """The keys of the orbits."""
+    return " ".join(f"--asset {key}" for key in shared_keys(input.plan, "orbits"))
+
+
+def dem_keys(wildcards, input):
+    """The keys of elevation: tiles, and a geoid if one is needed."""
+    return " ".join(f"--asset {key}" for key in shared_keys(input.plan, "dem"))
+
+
+def links(wildcards, output):
+    """Of a locked plan the files are linked to where a module's paths have them."""
+    if not LOCKED:
+        return ""
+    into = output.receipt[: output.receipt.rindex("batches/")] + "data"
+    return f"--into {shlex.quote(into)} --symlink"
+
+
+def above(levels):
+    """The folder so many levels above a rule's first output, as a module's paths make it."""
+
+    def folder(wildcards, output):
+        return os.path.normpath(os.path.join(output[0], *[".."] * levels))
+
+    return folder
+
+
+def accepted(wildcards, input):
+    """Scenes without an orbit fail the table (exit code 4), unless the query allows it."""
+    allowed = plan_header(input.plan)["query"].get("allow_missing", ())
+    return "|| [ $? -eq 4 ]" if "orbit" in allowed else ""
 
 
 check_config("../schemas/config.schema.yaml")
 LOCKED = config["plan"]
+LAYOUT = config["layout"]
+PLAN = LOCKED or "<results>/plan.ndjson"
+STORE = config["store"] or workflow.pathvars.apply("<results>/store")
+# What granules share is fetched by rules of its own, so that batches do not wait for each other.
+SHARED = {"orbits": ("orbit",), "dem": ("dem", "geoid")}
+# What of a query is for what an archive answered; all else is what it is asked.
+AFTERWARDS = ("filter", "select", "assets", "with", "offline", "allow_missing")
 if not LOCKED and not config["query"]:
     raise WorkflowError("config: neither query nor plan is given")
-if not LOCKED:
-    check_query(config["query"])
-QUERY = plan_header(LOCKED)["query"] if LOCKED else config["query"]
-STORE = config["store"] or workflow.pathvars.apply("<results>/store")
-# The orbits have a rule of their own, so that scenes which share one do not wait for each other.
-WITH_ORBITS = (QUERY.get("with") or {}).get("orbits") not in (None, False)
-ASSETS = QUERY.get("assets") or ["data"]
-KEYS = (
-    [f"--asset {key}" for key in ([ASSETS] if isinstance(ASSETS, str) else ASSETS)]
-    if WITH_ORBITS
-    else []
-)
-# An area that is a file: the plan is made again when it changes.
-AREA = QUERY.get("area")
-AREA_FILE = (
-    [os.path.abspath(AREA)]
-    if not LOCKED and isinstance(AREA, str) and re.fullmatch(r"[^{(\[,]+\.\w+", AREA)
-    else []
+QUERY = locked_header(LOCKED)["query"] if LOCKED else read_query(config["query"])
+WITH = QUERY.get("with") or {}
+if LAYOUT and not WITH.get("orbits"):
+    raise WorkflowError(
+        f"config: layout: {LAYOUT} is for scenes with orbits (query: with: {{orbits: true}})"
+    )
+# ISCE2 wants a raster's two headers beside it, under its name.
+DEM = WITH["dem"] if isinstance(WITH.get("dem"), dict) else {}
+DEM_RASTER = ".dem" if DEM.get("height") == "geoid" else ".dem.wgs84"
+DEM_ENDINGS = (
+    [DEM_RASTER, f"{DEM_RASTER}.xml", f"{DEM_RASTER}.vrt"]
+    if DEM.get("format") == "isce2"
+    else [".tif"]
 )

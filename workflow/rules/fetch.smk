@@ -3,9 +3,9 @@
 # The links are symbolic: Snakemake touches all outputs of a job, and a hard link is the store's file.
 
 if LOCKED:
-    BATCHES = count_batches(plan_header(LOCKED))
-    BATCH_FILES, ORBIT_FILES = files_of(LOCKED, BATCHES)
-    FILES = [*sum(BATCH_FILES.values(), []), *ORBIT_FILES]
+    BATCHES = count_batches(locked_header(LOCKED))
+    BATCH_FILES, SHARED_FILES = files_of(LOCKED, BATCHES)
+    FILES = sum([*BATCH_FILES.values(), *SHARED_FILES.values()], [])
 
     for number, files in BATCH_FILES.items():
 
@@ -30,15 +30,15 @@ if LOCKED:
             params:
                 batch=f"{number}/{BATCHES}",
                 store=STORE,
-                which=KEYS,
-                into=data_folder,
+                which=batch_keys,
+                links=links,
             shell:
                 "skystage fetch {input.plan:q} --store {params.store:q} --batch {params.batch} {params.which}"
-                " --jobs {resources.connections} --into {params.into:q} --symlink --released"
+                " --jobs {resources.connections} {params.links} --released"
                 " --json > {output.receipt:q} 2> {log:q}"
 
 else:
-    FILES = []
+    FILES, SHARED_FILES = [], {companion: [] for companion in SHARED}
 
     rule fetch_batch:
         input:
@@ -57,7 +57,7 @@ else:
             connections=config["jobs"],
         params:
             store=STORE,
-            which=KEYS,
+            which=batch_keys,
         shell:
             "skystage fetch {input.plan:q} --store {params.store:q}"
             " --batch {wildcards.batch}/{wildcards.batches} {params.which}"

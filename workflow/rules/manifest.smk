@@ -1,7 +1,7 @@
 rule manifest:
     input:
-        plan=LOCKED or "<results>/plan.ndjson",
-        receipts=receipts_of(LOCKED) if LOCKED else planned_receipts,
+        plan=PLAN,
+        receipts=receipts,
     output:
         manifest="<results>/items.json",
         checksums="<results>/checksums.txt",

@@ -1,50 +1,76 @@
-# Asked for only if the plan holds any: no scene may have been kept, or none of Sentinel-1.
+# Asked for only if the plan holds any: no scene may have been kept, or none of Sentinel-1. What was
+# released comes again: who runs this wants to read it.
 
-if LOCKED and WITH_ORBITS:
 
-    rule fetch_orbits:
+rule fetch_orbits:
+    input:
+        plan=PLAN,
+    output:
+        SHARED_FILES["orbits"],
+        receipt="<results>/batches/orbits.json",
+    log:
+        "<logs>/fetch/orbits.log",
+    benchmark:
+        "<benchmarks>/fetch/orbits.tsv"
+    retries: 3
+    conda:
+        "../envs/skystage.yaml"
+    threads: 1
+    resources:
+        connections=config["jobs"],
+    params:
+        store=STORE,
+        which=orbit_keys,
+        links=links,
+    shell:
+        "skystage fetch {input.plan:q} --store {params.store:q} {params.which}"
+        " --jobs {resources.connections} {params.links} --released"
+        " --json > {output.receipt:q} 2> {log:q}"
+
+
+rule pair_orbits:
+    input:
+        plan=PLAN,
+        orbits="<results>/batches/orbits.json",
+    output:
+        table="<results>/orbits/orbits.json",
+    log:
+        "<logs>/orbits.log",
+    benchmark:
+        "<benchmarks>/orbits.tsv"
+    conda:
+        "../envs/skystage.yaml"
+    threads: 1
+    params:
+        store=STORE,
+        out=above(1),
+        accepted=accepted,
+    shell:
+        "skystage derive orbits {input.plan:q} --store {params.store:q} -o {params.out:q} 2> {log:q}"
+        " {params.accepted}"
+
+
+if LAYOUT:
+
+    # The folder is no output: Snakemake would delete it before each run, and with it what a processor made.
+    rule lay_out:
         input:
-            plan=LOCKED,
+            plan=PLAN,
+            receipts=receipts,
         output:
-            ORBIT_FILES,
-            receipt="<results>/batches/orbits.json",
+            table=f"<results>/{LAYOUT}/orbits.json",
         log:
-            "<logs>/fetch/orbits.log",
+            f"<logs>/{LAYOUT}.log",
         benchmark:
-            "<benchmarks>/fetch/orbits.tsv"
-        retries: 3
+            f"<benchmarks>/{LAYOUT}.tsv"
         conda:
             "../envs/skystage.yaml"
         threads: 1
-        resources:
-            connections=config["jobs"],
         params:
             store=STORE,
-            into=data_folder,
+            out=above(1),
+            layout=LAYOUT,
+            accepted=accepted,
         shell:
-            "skystage fetch {input.plan:q} --store {params.store:q} --asset orbit"
-            " --jobs {resources.connections} --into {params.into:q} --symlink --released"
-            " --json > {output.receipt:q} 2> {log:q}"
-
-elif WITH_ORBITS:
-
-    rule fetch_orbits:
-        input:
-            plan="<results>/plan.ndjson",
-        output:
-            receipt="<results>/batches/orbits.json",
-        log:
-            "<logs>/fetch/orbits.log",
-        benchmark:
-            "<benchmarks>/fetch/orbits.tsv"
-        retries: 3
-        conda:
-            "../envs/skystage.yaml"
-        threads: 1
-        resources:
-            connections=config["jobs"],
-        params:
-            store=STORE,
-        shell:
-            "skystage fetch {input.plan:q} --store {params.store:q} --asset orbit"
-            " --jobs {resources.connections} --json > {output.receipt:q} 2> {log:q}"
+            "skystage derive orbits {input.plan:q} --store {params.store:q} -o {params.out:q}"
+            " --layout {params.layout} --symlink 2> {log:q} {params.accepted}"

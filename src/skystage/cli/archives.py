@@ -14,8 +14,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the archives and their keys."""
-    from skystage import archives
+    from skystage import archives, query
 
+    presets = sorted(query.presets())
     known = [archives.get(name) for name in archives.names()]
     if arguments.json:
         rows = [
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
             }
             for one in known
         ]
-        out_json(archives=rows)
+        out_json(archives=rows, presets=presets)
         return DONE
     for one in known:
         out(f"{one.name}  {one.title}")
@@ -40,4 +41,5 @@ def run(arguments: argparse.Namespace) -> int:
             ("with", sorted(one.companions)),
         ):
             out(f"  {word}: {', '.join(keys)}")
+    out(f"presets: {', '.join(presets)}")
     return DONE

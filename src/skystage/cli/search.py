@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from skystage.cli.arguments import read_query
 from skystage.cli.output import DONE, NOTHING, out, out_array, say, size_text
-
-if TYPE_CHECKING:
-    from skystage.canon import Json
-    from skystage.model import Granule
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = search(asked, arguments.output or Path(folder) / "granules.ndjson", Access())
         if arguments.geojson:
-            out_array({"type": "FeatureCollection"}, "features", map(_feature, found.granules()))
+            from skystage.maps.geojson import feature
+
+            out_array({"type": "FeatureCollection"}, "features", map(feature, found.granules()))
         elif arguments.json:
             counts = {"hits": found.hits, "received": found.received, "truncated": found.truncated}
             out_array(counts, "granules", (granule.to_json() for granule in found.granules()))
@@ -47,12 +44,3 @@ def run(arguments: argparse.Namespace) -> int:
                 out(f"{granule.id}  {when}  {granule.stack}  {size_text(size)}")
     say(f"{found.count:,} granules of {found.hits:,}{', truncated' if found.truncated else ''}")
     return DONE if found.count or arguments.allow_empty else NOTHING
-
-
-def _feature(granule: Granule) -> dict[str, Json]:
-    return {
-        "type": "Feature",
-        "id": granule.id,
-        "geometry": granule.geometry,
-        "properties": {**granule.properties, "stack": granule.stack},
-    }

@@ -31,7 +31,6 @@ from skystage.archives.dem import (
     KEY,
     NOTE,
     SHELVES,
-    Box,
     Cell,
     Options,
     cells,
@@ -41,6 +40,7 @@ from skystage.archives.dem import (
     wrapped,
 )
 from skystage.canon import canonical
+from skystage.derive import isce2, tiles
 from skystage.errors import (
     FetchFailed,
     Offline,
@@ -69,8 +69,6 @@ VERTICAL = {
 """What dem-stitcher calls a geoid: what the heights above it are, and their EPSG code."""
 SECOND = 1 / 3600
 """Of arc, in degrees: the step of the 30 m models."""
-PAD = 8
-"""Columns that a geoid is continued by beyond the antimeridian: more than a cubic kernel reaches."""
 SEAM = 2
 """Pixels from each side that close a seam between tiles of 30 m and of 90 m."""
 TOOLS = ("dem-stitcher", "rasterio")
@@ -333,7 +331,7 @@ class _Work:
         """Heights, the raster's profile, and whether its pixels are areas or points."""
         from dem_stitcher.merge import merge_arrays_with_geometadata
 
-        geoid = None if self._geoid is None else _continued(self._geoid.path, work)
+        geoid = None if self._geoid is None else tiles.continued(self._geoid.path, work)
         gap = GAPS.get(self._options.name)
         beside = [one for one in self._tiles if gap and one.path.parent.name == SHELVES[gap]]
         own = [one for one in self._tiles if one not in beside]
@@ -377,20 +375,22 @@ class _Work:
         return cut, {**profile, "transform": moved, "height": cut.shape[0], "width": cut.shape[1]}
 
     def _merged(
-        self, tiles: list[_File], name: str, geoid: Path | None, resolution: float | None, *, sea: bool
+        self, files: list[_File], name: str, geoid: Path | None, resolution: float | None, *, sea: bool
     ) -> tuple[NDArray[np.float32], dict[str, Any], str]:
         from dem_stitcher.stitcher import merge_and_transform_dem_tiles
 
         convention = self._options.area_or_point
         with ExitStack() as opened:
-            datasets = [_open(one.path, name, opened) for one in sorted(tiles, key=lambda one: one.path.name)]
+            datasets = [
+                tiles.read(one.path, name, opened) for one in sorted(files, key=lambda one: one.path.name)
+            ]
             if sea:
                 datasets += [
-                    _zeros(datasets[0], cell, opened)
+                    tiles.zeros(datasets[0], cell, opened)
                     for cell in cells(self._bounds)
                     if wrapped(cell) in self._sea
                 ]
-            datasets = [_shifted(one, self._bounds, opened) for one in datasets]
+            datasets = [tiles.shifted(one, self._bounds, opened) for one in datasets]
             native = datasets[0].tags().get("AREA_OR_POINT", "Area")
             heights, profile = merge_and_transform_dem_tiles(
                 datasets,
@@ -452,7 +452,7 @@ class _Work:
         if self._options.format == "isce2":
             reference = "WGS84" if self._options.height == "ellipsoid" else self._above()[0].split()[0]
             name = f"{stem}.dem.wgs84" if self._options.height == "ellipsoid" else f"{stem}.dem"
-            return _write_isce2(work / name, heights, profile["transform"], reference)
+            return isce2.write(work / name, heights, profile["transform"], reference)
         import rasterio
         import rasterio.shutil
         from rasterio.crs import CRS
@@ -540,175 +540,6 @@ def _closed(heights: NDArray[np.float32]) -> NDArray[np.float32]:
 def _middle(transform: Any, column: int, row: int) -> tuple[float, float]:
     """Longitude and latitude of the middle of a pixel."""
     return transform.c + (column + 0.5) * transform.a, transform.f + (row + 0.5) * transform.e
-
-
-# --------------------------------------------------------------------------------------------------
-# Tiles
-
-
-def _open(path: Path, name: str, opened: ExitStack) -> Any:
-    """A tile as GDAL reads it; what lies zipped, unpacked in memory."""
-    import rasterio
-    from dem_stitcher.stitcher import RASTER_READERS
-    from rasterio.io import MemoryFile
-
-    if path.suffix != ".zip":
-        return opened.enter_context(rasterio.open(path))
-    heights, profile = RASTER_READERS[name](str(path))
-    memory = opened.enter_context(MemoryFile())
-    profile.update(driver="GTiff", dtype="float32")
-    dataset = opened.enter_context(memory.open(**profile))
-    dataset.write(heights)
-    dataset.update_tags(AREA_OR_POINT="Point")
-    return dataset
-
-
-def _zeros(like: Any, cell: Cell, opened: ExitStack) -> Any:
-    """A tile of sea level on the grid of another one."""
-    from affine import Affine
-    from rasterio.io import MemoryFile
-
-    left, bottom, right, top = like.bounds
-    here = math.floor((left + right) / 2), math.floor((bottom + top) / 2)
-    (lon, lat), step = wrapped(cell), like.transform
-    memory = opened.enter_context(MemoryFile())
-    dataset = opened.enter_context(
-        memory.open(
-            driver="GTiff",
-            dtype="float32",
-            count=1,
-            height=like.height,
-            width=like.width,
-            crs=like.crs,
-            transform=Affine(step.a, 0.0, step.c + lon - here[0], 0.0, step.e, step.f + lat - here[1]),
-            sparse_ok=True,
-        )
-    )
-    dataset.update_tags(AREA_OR_POINT=like.tags().get("AREA_OR_POINT", "Area"))
-    return dataset
-
-
-def _shifted(dataset: Any, bounds: Box, opened: ExitStack) -> Any:
-    """The tile where bounds beyond the antimeridian look for it."""
-    from dem_stitcher.rio_tools import translate_dataset
-
-    if bounds[2] <= 180 or dataset.bounds.right > 0:
-        return dataset
-    tags = dataset.tags()
-    memory, moved = translate_dataset(dataset, 360 / dataset.res[0], 0)
-    opened.enter_context(memory)
-    moved = opened.enter_context(moved)
-    moved.update_tags(**tags)
-    return moved
-
-
-def _continued(path: Path, work: Path) -> Path:
-    """A geoid of the whole earth, continued beyond both of its ends by a few columns of the other one.
-
-    The grids end half a cell before the antimeridian: what lies between would have no geoid.
-    """
-    import rasterio
-
-    with rasterio.open(path) as geoid:
-        wide, high, step = geoid.width, geoid.height, geoid.transform.a
-        turn = round(360 / step)
-        if abs(wide - turn) > 1:
-            return path
-        left, _, _, top = geoid.bounds
-        down, nodata, crs = geoid.transform.e, geoid.nodata, geoid.crs.to_wkt()
-    pieces = [(turn - PAD, PAD, 0), (0, wide, PAD), (wide - turn, PAD, PAD + wide)]
-    sources = "".join(
-        f'<SimpleSource><SourceFilename relativeToVRT="0">{_escaped(str(path.absolute()))}</SourceFilename>'
-        f'<SourceBand>1</SourceBand><SrcRect xOff="{first}" yOff="0" xSize="{count}" ySize="{high}"/>'
-        f'<DstRect xOff="{at}" yOff="0" xSize="{count}" ySize="{high}"/></SimpleSource>'
-        for first, count, at in pieces
-    )
-    hole = "" if nodata is None else f"<NoDataValue>{nodata!r}</NoDataValue>"
-    continued = work / "geoid.vrt"
-    continued.write_text(
-        f'<VRTDataset rasterXSize="{wide + 2 * PAD}" rasterYSize="{high}"><SRS>{_escaped(crs)}</SRS>'
-        f"<GeoTransform>{left - PAD * step!r}, {step!r}, 0, {top!r}, 0, {down!r}</GeoTransform>"
-        f'<VRTRasterBand dataType="Float32" band="1">{hole}{sources}</VRTRasterBand></VRTDataset>\n'
-    )
-    return continued
-
-
-def _escaped(text: str) -> str:
-    from xml.sax.saxutils import escape
-
-    return escape(text)
-
-
-# --------------------------------------------------------------------------------------------------
-# ISCE2
-
-
-def _write_isce2(path: Path, heights: NDArray[np.float32], transform: Any, reference: str) -> list[str]:
-    """A flat file of floats with the two headers that ISCE2 reads: its own XML, and a VRT for GDAL.
-
-    ISCE2 takes the first coordinates as those of the first sample, as the SRTM tiles that it was made for
-    have it; GDAL takes a pixel's corner. Each header says it in its own way.
-    """
-    rows, columns = heights.shape
-    heights.astype("<f4").tofile(path)
-    first = _middle(transform, 0, 0)
-    axes = "".join(
-        _isce2_axis(number, doc, start, step, size)
-        for number, doc, start, step, size in (
-            (1, "First coordinate of a 2D image (width).", first[0], transform.a, columns),
-            (2, "Second coordinate of a 2D image (length).", first[1], transform.e, rows),
-        )
-    )
-    values = {
-        "access_mode": "read",
-        "byte_order": "l",
-        "data_type": "float",
-        "family": "demimage",
-        "file_name": path.name,
-        "image_type": "dem",
-        "length": rows,
-        "name": "dem",
-        "number_bands": 1,
-        "reference": reference,
-        "scheme": "BIP",
-        "width": columns,
-        "xmin": first[0],
-        "xmax": first[0] + columns * transform.a,
-    }
-    said = "".join(_isce2_property(name, value) for name, value in values.items())
-    xml = path.with_name(f"{path.name}.xml")
-    xml.write_text(f"<imageFile>\n{axes}{said}</imageFile>\n")
-    vrt = path.with_name(f"{path.name}.vrt")
-    place = ", ".join(repr(float(one)) for one in transform.to_gdal())
-    vrt.write_text(
-        f'<VRTDataset rasterXSize="{columns}" rasterYSize="{rows}"><SRS>EPSG:4326</SRS>'
-        f"<GeoTransform>{place}</GeoTransform>"
-        '<VRTRasterBand dataType="Float32" band="1" subClass="VRTRawRasterBand">'
-        f'<SourceFilename relativeToVRT="1">{_escaped(path.name)}</SourceFilename>'
-        f"<ByteOrder>LSB</ByteOrder><ImageOffset>0</ImageOffset><PixelOffset>4</PixelOffset>"
-        f"<LineOffset>{4 * columns}</LineOffset></VRTRasterBand></VRTDataset>\n"
-    )
-    return [path.name, xml.name, vrt.name]
-
-
-def _isce2_axis(number: int, doc: str, start: float, step: float, size: int) -> str:
-    values = {
-        "delta": step,
-        "endingvalue": start + size * step,
-        "family": "imagecoordinate",
-        "name": "imagecoordinate_name",
-        "size": size,
-        "startingvalue": start,
-    }
-    said = "".join(_isce2_property(name, value) for name, value in values.items())
-    return (
-        f'<component name="coordinate{number}">\n<factorymodule>isceobj.Image</factorymodule>\n'
-        f"<factoryname>createCoordinate</factoryname>\n<doc>{doc}</doc>\n{said}</component>\n"
-    )
-
-
-def _isce2_property(name: str, value: object) -> str:
-    return f'<property name="{name}">\n<value>{_escaped(str(value))}</value>\n</property>\n'
 
 
 def _publish(part: Path, final: Path) -> None:

@@ -18,6 +18,7 @@ from skystage.model import Asset, Granule, Json, iso
 from skystage.orbitfile import KEY, OrbitName, check, mission, need, pairing, parse_name
 from skystage.plan import Plan
 from skystage.store import Store
+from skystage.whole import whole
 
 TABLE = "orbits.json"
 
@@ -146,11 +147,10 @@ def table(
 def write(found: Mapping[str, Collection[Json]], out: Path) -> Path:
     """Write the table, a scene a line; the same pairs are the same bytes."""
     path = out / TABLE
-    part = path.with_name(f".{TABLE}.{os.getpid()}.part")
     parts = []
     for name, rows in found.items():
         lines = ",\n".join(json.dumps(row) for row in rows)
         parts.append(f'"{name}": [\n{lines}\n]' if rows else f'"{name}": []')
-    part.write_text("{" + ",\n".join(parts) + "}\n", encoding="utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text("{" + ",\n".join(parts) + "}\n", encoding="utf-8")
     return path

@@ -7,12 +7,12 @@ basemap are the one exception, in HTML, when an address is given.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from skystage.errors import MapError
 from skystage.plan import Plan
+from skystage.whole import whole
 
 KINDS = (".html", ".png", ".geojson")
 
@@ -84,8 +84,7 @@ def draw(plan: Plan, path: Path, basemap: Basemap | None = None) -> Drawn:
         raise MapError(f"basemap: {path.suffix} maps have none", hint="allowed: .html")
     plan.check()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as part:
         if path.suffix == ".geojson":
             from skystage.maps import geojson
 
@@ -111,7 +110,4 @@ def draw(plan: Plan, path: Path, basemap: Basemap | None = None) -> Drawn:
                 without=scene.without,
                 stacks=len(scene.stacks),
             )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return drawn

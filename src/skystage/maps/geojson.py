@@ -33,13 +33,14 @@ def write(plan: Plan, path: Path) -> Drawn:
             known = granule.geometry is not None
             footprints, without = footprints + known, without + (not known)
             stacks.add(granule.stack)
-            file.write(f"{',' if number else ''}\n{canonical(_feature(granule))}")
+            file.write(f"{',' if number else ''}\n{canonical(feature(granule))}")
         about = {"area": plan.header.query.get("area"), "body": body.name}
         file.write(f"\n],{canonical(about)[1:]}\n")
     return Drawn(body=body.name, footprints=footprints, without=without, stacks=len(stacks))
 
 
-def _feature(granule: Granule) -> dict[str, Json]:
+def feature(granule: Granule) -> dict[str, Json]:
+    """A granule as a feature."""
     return {
         "type": "Feature",
         "id": granule.id,

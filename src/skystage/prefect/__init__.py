@@ -1,4 +1,4 @@
-"""Prefect tasks over the core: plan, fetch a batch, write the manifest.
+"""Prefect tasks over the core: search, filter, fetch, derive, write the manifest.
 
 A task's unit is a batch of a plan, never one file: Prefect records tens of task runs a second, and
 40,000 of them would outlast the transfer. Plans and receipts are files, handed over by path, because
@@ -8,22 +8,46 @@ asked of the store, each time, at no cost.
 
 from __future__ import annotations
 
+from skystage.prefect.flows import WINDOW, fetch_everything, finish, main, planned
 from skystage.prefect.tasks import (
     count_batches,
+    dem_stacks,
+    draw_map,
     fetch_batch,
+    fetch_dem,
     fetch_orbits,
-    has_orbits,
+    fetch_slc,
+    filter_granules,
     is_transient,
-    make_plan,
+    lay_out,
+    pair_orbits,
+    release_slc,
+    search,
+    shared_keys,
+    stitch_dem,
     write_manifest,
 )
 
 __all__ = [
+    "WINDOW",
     "count_batches",
+    "dem_stacks",
+    "draw_map",
     "fetch_batch",
+    "fetch_dem",
+    "fetch_everything",
     "fetch_orbits",
-    "has_orbits",
+    "fetch_slc",
+    "filter_granules",
+    "finish",
     "is_transient",
-    "make_plan",
+    "lay_out",
+    "main",
+    "pair_orbits",
+    "planned",
+    "release_slc",
+    "search",
+    "shared_keys",
+    "stitch_dem",
     "write_manifest",
 ]

@@ -13,20 +13,28 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun  # noqa: TC002 - Prefect reads the annotations
 from prefect.runtime import task_run
 
+from skystage import layouts, searching
 from skystage import query as queries
+from skystage.archives.dem import NOTE
 from skystage.batch import Outcome, fetch_plan
+from skystage.derive import orbits
 from skystage.errors import FetchFailed, SkystageError, Stopped
 from skystage.events import Event, Failed, Retrying
 from skystage.manifest import write
+from skystage.maps import draw
 from skystage.model import Json
 from skystage.plan import Plan
+from skystage.planfile import PlanFile
 from skystage.planning import build
+from skystage.release import release_plan
 from skystage.store import Store
 from skystage.transport import Access
 
 PAUSES = (10.0, 60.0, 300.0)
 """Seconds before each further try of a task. Short faults are waited out inside a batch; these are for
 an archive that is down for a while."""
+SHARED = {"orbits": ("orbit",), "dem": ("dem", "geoid")}
+"""The asset keys of what granules share."""
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -46,7 +54,7 @@ def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
 
 
 @task(
-    name="make plan",
+    name="search",
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=len(PAUSES),
@@ -54,15 +62,51 @@ def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     retry_jitter_factor=0.3,
     retry_condition_fn=is_transient,
 )
-def make_plan(
-    query: dict[str, Json], path: Path, base: Path | None = None, *, allow_empty: bool = False
+def search(query: dict[str, Json], path: Path, base: Path | None = None) -> Path:
+    """Ask an archive for a query, and write what it has into a file.
+
+    Parameters
+    ----------
+    query
+        The keys of a query file; those that test what came are not looked at.
+    path
+        Where to write the granules.
+    base
+        The folder that files named in the query are relative to; default: the current one.
+
+    Raises
+    ------
+    QueryError
+        If the query cannot be asked; not retried.
+    SearchError
+        If a catalogue fails, or delivers less than it counted.
+    """
+    found = searching.search(queries.parse(query, base=base or Path()), path, Access())
+    truncated = ", truncated" if found.truncated else ""
+    get_run_logger().info("%s granules of %s%s", found.count, found.hits, truncated)
+    return found.path
+
+
+@task(
+    name="filter granules",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=len(PAUSES),
+    retry_delay_seconds=list(PAUSES),
+    retry_jitter_factor=0.3,
+    retry_condition_fn=is_transient,
+)
+def filter_granules(
+    query: dict[str, Json], searched: Path, path: Path, base: Path | None = None, *, allow_empty: bool = False
 ) -> Path:
-    """Search, filter and freeze a query into a plan file.
+    """Filter what was searched, find its companions, and freeze it into a plan file.
 
     Parameters
     ----------
     query
         The keys of a query file.
+    searched
+        What `search` found for the same query.
     path
         Where to write the plan.
     base
@@ -73,14 +117,15 @@ def make_plan(
     Raises
     ------
     QueryError
-        If the query cannot be asked; not retried.
+        If the query cannot be asked, or something else was searched for; not retried.
     SearchError
-        If a catalogue fails.
+        If a catalogue of companions fails.
     SkystageError
         If nothing is kept; the plan says why.
     """
     logger = get_run_logger()
-    plan = build(queries.parse(query, base=base or Path()), path, Access())
+    asked = queries.parse(query, base=base or Path())
+    plan = build(asked, path, Access(), searched=searching.SearchFile(searched))
     totals = plan.header.totals
     logger.info("kept %s granules, %s bytes", totals.granules, totals.bytes)
     for reason, count in totals.dropped.items():
@@ -113,6 +158,7 @@ def fetch_batch(
     *,
     keys: list[str] | None = None,
     jobs: int = 4,
+    released: bool = False,
     stop: threading.Event | None = None,
 ) -> dict[str, Json]:
     """Stage one batch of a plan.
@@ -125,6 +171,8 @@ def fetch_batch(
         Only assets of these keys; default: all.
     jobs
         Assets at a time.
+    released
+        Whether to fetch what was released as well.
     stop
         When set, the batch ends at the next block; what has arrived is continued later.
 
@@ -157,6 +205,7 @@ def fetch_batch(
         batch=(batch, batches),
         keys=keys,
         jobs=jobs,
+        released=released,
         listen=listen,
         stop=stop,
     )
@@ -165,8 +214,105 @@ def fetch_batch(
     return _counts(outcome)
 
 
+fetch_slc = fetch_batch.with_options(name="fetch slc", task_run_name="fetch slc {batch} of {batches}")
+"""`fetch_batch` for scenes that are processed and released batch by batch: with ``keys=["data"]`` it leaves
+what they share to others, and with ``released=True`` a scene that was released comes again."""
+
 fetch_orbits = fetch_batch.with_options(name="fetch orbits", task_run_name="fetch orbits")
 """`fetch_batch` for the orbit files of a whole plan: call it with ``keys=["orbit"]``."""
+
+fetch_dem = fetch_batch.with_options(name="fetch dem", task_run_name="fetch dem")
+"""`fetch_batch` for the tiles and geoids of a whole plan: call it with the keys of `shared_keys`."""
+
+
+@task(name="pair orbits", cache_policy=NO_CACHE, persist_result=False)
+def pair_orbits(plan: Path, store: Path, out: Path, *, layout: str = "") -> Path:
+    """Write which orbit file each Sentinel-1 scene has, read and proved, from the store alone.
+
+    Parameters
+    ----------
+    out
+        The folder for ``orbits.json``; made if it is not there.
+    layout
+        Link what is staged below `out` as well, where a tool looks for it: see `skystage.layouts`.
+
+    Returns
+    -------
+    The path of the table.
+
+    Raises
+    ------
+    SkystageError
+        If a scene has no orbit file that can be used, and the query does not allow it; the table says why.
+    PlanError
+        If the layout would give two files one place.
+    """
+    whole, staged = Plan(plan), Store(store, read_only=True)
+    laid = layouts.get(layout) if layout else None
+    out.mkdir(parents=True, exist_ok=True)
+    pairs = orbits.pair(whole, staged)
+    if laid is not None:
+        linked = orbits.link(whole, pairs, staged, out, laid, symbolic=True)
+        get_run_logger().info("linked %s files below %s", linked, out)
+    found = orbits.table(pairs, staged, out, laid)
+    path = orbits.write(found, out)
+    without = found["without"]
+    if without and "orbit" not in whole.header.query.get("allow_missing", ()):
+        first = without[0]
+        raise SkystageError(f"{path}: {len(without)} without, the first: {first['scene']}: {first['reason']}")
+    get_run_logger().info("%s scenes paired, %s without", len(found["pairs"]), len(without))
+    return path
+
+
+lay_out = pair_orbits.with_options(name="lay out")
+"""`pair_orbits` for a processor's folder: call it with a ``layout``."""
+
+
+@task(name="stitch dem", task_run_name="stitch dem {stack}", cache_policy=NO_CACHE, persist_result=False)
+def stitch_dem(plan: Path, store: Path, out: Path, stack: str) -> Path:
+    """Stitch the elevation raster of one stack from staged tiles; it takes a core, and no network.
+
+    Nothing that can go wrong here goes right by itself, so it is not tried again.
+
+    Parameters
+    ----------
+    out
+        The folder for the raster and its receipt; made if it is not there.
+    stack
+        One of `dem_stacks`.
+
+    Returns
+    -------
+    The path of the raster: degrees of WGS 84, heights in metres.
+
+    Raises
+    ------
+    FetchFailed
+        If tiles are not staged, or the raster is not as it must be.
+    PlanError
+        If the plan has no such stack.
+    """
+    from skystage.derive.dem import stitch
+
+    outcome = stitch(Plan(plan), Store(store, read_only=True), out, stacks=[stack])
+    outcome.raise_for_failures()
+    (made,) = outcome.made
+    get_run_logger().info("%s %s", "already" if made.already else "stitched", made.path)
+    return made.path
+
+
+@task(name="draw map", cache_policy=NO_CACHE, persist_result=False)
+def draw_map(plan: Path, path: Path) -> Path:
+    """Draw the footprints of a plan, as ``.html``, ``.png`` or ``.geojson``.
+
+    Raises
+    ------
+    MapError
+        If it cannot be drawn that way.
+    """
+    drawn = draw(Plan(plan), path)
+    get_run_logger().info("%s footprints in %s stacks", drawn.footprints, drawn.stacks)
+    return path
 
 
 @task(name="write manifest", cache_policy=NO_CACHE, persist_result=False)
@@ -185,16 +331,56 @@ def write_manifest(plan: Path, store: Path, path: Path) -> Path:
     return path
 
 
+@task(
+    name="release slc",
+    task_run_name="release slc {batch} of {batches}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def release_slc(plan: Path, store: Path, batch: int = 1, batches: int = 1) -> dict[str, Json]:
+    """Delete the scenes of one batch, which were consumed, and keep their receipts.
+
+    Returns
+    -------
+    Counts: ``planned``, ``released``, ``already``, ``bytes``.
+
+    Raises
+    ------
+    FetchFailed
+        If a scene was changed since it was staged: that is kept; all others are released.
+    """
+    freed = release_plan(PlanFile(plan), Store(store), batch=(batch, batches), keys=["data"])
+    get_run_logger().info("released %s of %s, %s bytes", len(freed.released), freed.planned, freed.bytes)
+    if freed.kept:
+        raise FetchFailed(freed.kept, freed.planned)
+    return {
+        "planned": freed.planned,
+        "released": len(freed.released),
+        "already": freed.already,
+        "bytes": freed.bytes,
+    }
+
+
 def count_batches(plan: Path, granules: int) -> int:
     """How many batches of about `granules` granules a plan is cut into."""
     return max(1, math.ceil(Plan(plan).header.totals.granules / granules))
 
 
-def has_orbits(plan: Path) -> bool:
-    """Whether a plan holds orbit files, or scenes that lack theirs: then they are a task of their own."""
+def shared_keys(plan: Path, companion: str) -> list[str]:
+    """The asset keys of a companion (``orbits``, ``dem``) that a plan holds or lacks.
+
+    Granules share such files: they are a task of their own, so that batches do not wait for each other.
+    """
     whole = Plan(plan)
-    held = any(asset.key == "orbit" for asset in whole.assets())
-    return held or any(missing.key == "orbit" for _, missing in whole.unresolved())
+    if companion not in whole.header.query.get("with", {}):
+        return []
+    held = {asset.key for asset in whole.assets()} | {one.key for _, one in whole.unresolved()}
+    return [key for key in SHARED[companion] if key in held]
+
+
+def dem_stacks(plan: Path) -> list[str]:
+    """The stacks of a plan that have an elevation model."""
+    return [one.id for one in Plan(plan).companions() if NOTE in one.properties]
 
 
 def _rest(stop: threading.Event) -> None:

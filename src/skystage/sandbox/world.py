@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from skystage.sandbox.accounts import Accounts
 from skystage.sandbox.catalogue import Catalogue
-from skystage.sandbox.messages import Service
+from skystage.sandbox.messages import Reply, Request, Service
 
 
 @dataclass(slots=True)
@@ -27,5 +27,16 @@ def services(world: World) -> Mapping[str, Service]:
 
     table: dict[str, Service] = {}
     for module in (cmr, earthdata, asf, s3, cdse, dem):
-        table.update(module.hosts(world))
+        for host, service in module.hosts(world).items():
+            table[host] = _either(table[host], service) if host in table else service
     return table
+
+
+def _either(first: Service, second: Service) -> Service:
+    """Two services of one host: what the first does not have, the second is asked for."""
+
+    def answer(request: Request) -> Reply:
+        reply = first(request)
+        return second(request) if reply.status == 404 else reply
+
+    return answer
