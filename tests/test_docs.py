@@ -125,6 +125,21 @@ def test_the_example_of_insarhub_does_what_its_commands_say(box, tmp_path, monke
     assert "datapool.asf.alaska.edu" not in asked
 
 
+def test_the_steps_of_insarhub_are_rules_and_tasks():
+    pytest.importorskip("prefect")
+    from skystage import prefect
+
+    steps = re.findall(r"`(\w+)`", " ".join(step for *_, step in rows(INSARHUB, "Calls")))
+    rule = re.compile(r"^\s*(?:rule|checkpoint) (\w+):", re.MULTILINE)
+    rules = {
+        name
+        for path in (ROOT / "workflow" / "rules").glob("*.smk")
+        for name in rule.findall(path.read_text())
+    }
+    assert len(steps) == 8
+    assert set(steps) <= rules & set(prefect.__all__)
+
+
 def test_each_search_option_of_insarhub_can_be_asked():
     import yaml
 
