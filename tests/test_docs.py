@@ -76,6 +76,20 @@ def test_the_query_page_searches_once_and_filters_often(box, tmp_path, monkeypat
     assert run([sys.executable, "-c", program], environment) == "2 kept of 15\n3 kept of 15\n"
 
 
+def test_the_commands_for_a_locked_plan_need_no_other_file_than_they_name(box, tmp_path, monkeypatch):
+    pytest.importorskip("snakemake")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    page = ROOT / "docs" / "orchestrators.md"
+    (tmp_path / "query.yaml").write_text(blocks(ROOT / "README.md", "yaml")[0])
+    (tmp_path / "my.yaml").write_text(blocks(page, "yaml")[0])
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    (commands,) = [block for block in blocks(page, "console") if "plan=plan.ndjson" in block]
+    for line in commands.replace("PATH/TO", str(ROOT)).splitlines():
+        run(shlex.split(line.removeprefix("$ "), comments=True), environment)
+    assert len(list((tmp_path / "results" / "data").rglob("*.zip"))) == 13
+
+
 INSARHUB = ROOT / "docs" / "insarhub.md"
 
 
@@ -109,6 +123,21 @@ def test_the_example_of_insarhub_does_what_its_commands_say(box, tmp_path, monke
     ]
     asked = {request["host"] for request in box.requests()}
     assert "datapool.asf.alaska.edu" not in asked
+
+
+def test_the_steps_of_insarhub_are_rules_and_tasks():
+    pytest.importorskip("prefect")
+    from skystage import prefect
+
+    steps = re.findall(r"`(\w+)`", " ".join(step for *_, step in rows(INSARHUB, "Calls")))
+    rule = re.compile(r"^\s*(?:rule|checkpoint) (\w+):", re.MULTILINE)
+    rules = {
+        name
+        for path in (ROOT / "workflow" / "rules").glob("*.smk")
+        for name in rule.findall(path.read_text())
+    }
+    assert len(steps) == 8
+    assert set(steps) <= rules & set(prefect.__all__)
 
 
 def test_each_search_option_of_insarhub_can_be_asked():
