@@ -24,7 +24,8 @@ rule fetch_dem:
     shell:
         "skystage fetch {input.plan:q} --store {params.store:q} {params.which}"
         " --jobs {resources.connections} {params.links} --released"
-        " --json > {output.receipt:q} 2> {log:q}"
+        " --json > {output.receipt:q}.part 2> {log:q}"
+        " && mv {output.receipt:q}.part {output.receipt:q}"
 
 
 rule stitch_dem:

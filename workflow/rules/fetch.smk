@@ -1,6 +1,7 @@
 # The store is never an output: Snakemake deletes the outputs of a failed job, and with them would go
 # what the next try continues. Outputs are receipts and, of a locked plan, links below <results>/data.
-# The links are symbolic: Snakemake touches all outputs of a job, and a hard link is the store's file.
+# A receipt appears whole or not at all: behind a checkpoint Snakemake does not notice that it was killed while
+# a job wrote its output. The links are symbolic: Snakemake touches all outputs of a job, and a hard link is the store's file.
 
 if LOCKED:
     BATCHES = count_batches(locked_header(LOCKED))
@@ -35,7 +36,8 @@ if LOCKED:
             shell:
                 "skystage fetch {input.plan:q} --store {params.store:q} --batch {params.batch} {params.which}"
                 " --jobs {resources.connections} {params.links} --released"
-                " --json > {output.receipt:q} 2> {log:q}"
+                " --json > {output.receipt:q}.part 2> {log:q}"
+                " && mv {output.receipt:q}.part {output.receipt:q}"
 
 else:
     FILES, SHARED_FILES = [], {companion: [] for companion in SHARED}
@@ -61,4 +63,5 @@ else:
         shell:
             "skystage fetch {input.plan:q} --store {params.store:q}"
             " --batch {wildcards.batch}/{wildcards.batches} {params.which}"
-            " --jobs {resources.connections} --json > {output.receipt:q} 2> {log:q}"
+            " --jobs {resources.connections} --json > {output.receipt:q}.part 2> {log:q}"
+            " && mv {output.receipt:q}.part {output.receipt:q}"

@@ -25,7 +25,8 @@ rule fetch_orbits:
     shell:
         "skystage fetch {input.plan:q} --store {params.store:q} {params.which}"
         " --jobs {resources.connections} {params.links} --released"
-        " --json > {output.receipt:q} 2> {log:q}"
+        " --json > {output.receipt:q}.part 2> {log:q}"
+        " && mv {output.receipt:q}.part {output.receipt:q}"
 
 
 rule pair_orbits:

@@ -49,4 +49,5 @@ rule release_slc:
         store=STORE,
     shell:
         "skystage release {input.plan:q} --store {params.store:q} --granule {wildcards.scene:q} --asset data"
-        " --json > {output.receipt:q} 2> {log:q}"
+        " --json > {output.receipt:q}.part 2> {log:q}"
+        " && mv {output.receipt:q}.part {output.receipt:q}"
