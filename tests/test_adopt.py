@@ -221,6 +221,13 @@ def test_links_are_followed_and_a_circle_of_folders_ends(made, old, store, tmp_p
     assert not store.path(asset).is_symlink()
 
 
+def test_a_pipe_is_not_waited_at(made, old, store):
+    asset = zip_of(made)
+    place_of(old, asset).unlink()
+    os.mkfifo(old / asset.name)
+    assert asset.path in adopt_folder(made, old, store).not_found
+
+
 def test_a_link_to_nowhere_is_a_file_that_is_wrong(made, old, store):
     asset = zip_of(made)
     place_of(old, asset).unlink()

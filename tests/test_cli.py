@@ -277,9 +277,30 @@ def test_search_once_and_filter_as_often_as_you_like(box, run, ask, tmp_path):
     assert code == 2
     assert err.startswith("skystage: relative_orbit: got [100]")
     assert len(err.splitlines()) == 1
-    code, _, err = run("plan", ask(**plain), "-o", made, "--from", made)
+    code, _, err = run("plan", ask(**plain), "-o", tmp_path / "other", "--from", made)
     assert (code, len(err.splitlines())) == (2, 1)
     assert "not a search" in err
+
+
+def test_what_is_read_is_never_written_over(box, run, ask, tmp_path):
+    asked, granules = Path(ask()), tmp_path / "g.ndjson"
+    assert run("search", asked, "-o", granules)[0] == 0
+    before = [asked.read_bytes(), granules.read_bytes()]
+    for words in (
+        ("search", asked, "-o", asked),
+        ("plan", asked, "-o", asked),
+        ("plan", asked, "-o", granules, "--from", granules),
+    ):
+        code, _, err = run(*words)
+        assert (code, "is what is read" in err) == (2, True)
+    assert [asked.read_bytes(), granules.read_bytes()] == before
+
+
+def test_a_folder_is_no_output_and_nothing_is_left_beside_it(box, run, ask, tmp_path):
+    (tmp_path / "made").mkdir()
+    code, _, err = run("plan", ask(), "-o", tmp_path / "made")
+    assert (code, "made: is a directory" in err) == (1, True)
+    assert not list(tmp_path.glob("*.part*")) + list(tmp_path.glob(".*part*"))
 
 
 def test_a_summary_tells_which_dates_cover_the_area(box, run, ask, tmp_path):

@@ -373,7 +373,7 @@ def test_an_orbit_that_cannot_be_used_is_not_laid_out(store, staged, tmp_path):
     granule = scene("a", "2018-04-20T12:00:00")
     staged(store, granule.assets[0], b"<broken")
     pairs = paired(tmp_path, store, granule).values()
-    assert orbits.link(Plan(tmp_path / "p"), pairs, store, tmp_path / "out", layouts.get("isce2")) == 0
+    assert orbits.link(Plan(tmp_path / "p"), pairs, store, tmp_path / "out", layouts.get("isce2")) == (0, {})
     assert not (tmp_path / "out").exists()
 
 

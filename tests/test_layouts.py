@@ -186,11 +186,32 @@ def test_fetch_links_a_plan_in_a_layout_and_a_second_run_makes_nothing_new(box, 
         assert {f"{granule.stack}/{asset.name}" for asset in granule.assets} <= names
     assert run("--offline") == 0
     assert {path: path.stat().st_ctime_ns for path in into.rglob("*") if path.is_file()} == files
-    next(iter(files)).unlink()
-    next(iter(files)).write_text("somebody's own")
-    assert run() == 1
+    taken, gone, *_ = sorted(files)
+    size, times = taken.stat().st_size, taken.stat()
+    taken.unlink()
+    gone.unlink()
+    # As long and as old as the staged one: only its bytes are others.
+    taken.write_bytes(bytes(size))
+    os.utime(taken, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run() == 4
     assert "another file has that name" in capsys.readouterr().err
-    assert next(iter(files)).read_text() == "somebody's own"
+    assert taken.read_bytes() == bytes(size)
+    assert gone.exists()
+
+
+def test_a_path_that_leads_out_of_the_folder_is_refused():
+    away = Asset(key="data", path="asf/C/g/y.tif", size=1)
+    granule = Granule(
+        archive="asf",
+        collection="C",
+        id="g",
+        native_id="g",
+        assets=(away,),
+        start=from_iso("2015-03-25"),
+        properties={"polarization": "VV", "burst": {"fullBurstID": "../../etc"}},
+    )
+    with pytest.raises(PlanError, match="no path inside"):
+        layouts.arrange(layouts.get("burst"), [granule])
 
 
 def test_a_layout_that_cannot_be_is_refused_before_anything_is_fetched(box, access, tmp_path, capsys):

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from skystage import errors, export, query
+from skystage import cli, errors, export, query
+from skystage.batch import fetch_all
 from skystage.errors import QueryError
 from skystage.fetch import fetch_asset
 from skystage.model import Asset
 from skystage.planning import build
+from skystage.retry import TRIES
 from skystage.store import Store
 from skystage.transport import Access
 
@@ -81,6 +83,15 @@ def test_whichever_copy_is_staged_the_asset_is_done(box, both, store, access):
         assert fetch_asset(both, store_again, access).verified == "manifest"
         assert fetch_asset(by(both, "earthdata"), store_again, access).verified == "manifest"
     assert box.requests() == []
+
+
+def test_a_copy_is_no_damaged_file(box, both, store, access, plan, capsys):
+    fetch_asset(by(both, "cdse"), store, access)
+    made = plan(**{"with": {"mirrors": True}}, granule_list=[both.name.removesuffix(".zip")])
+    words = ["verify", str(made.path), "--store", str(store.root), "--deep"]
+    assert cli.run(words) == 0, capsys.readouterr().out
+    store.path(both).write_bytes(store.path(both).read_bytes()[:-1] + b"x")
+    assert cli.run(words) == 4
 
 
 def test_where_one_archive_is_down_the_other_gives_the_product(box, both, store, access, impatient):
@@ -213,6 +224,28 @@ def test_keys_that_are_no_keys_end_in_the_other_way(box, direct, store, access, 
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     box.set_faults([{"match": {"path": "/s3credentials"}, "status": 200, "body": "{}"}])
     assert fetch_asset(direct, store, access).verified == "md5"
+
+
+def test_keys_that_cannot_be_had_are_asked_for_in_one_round_for_all(
+    box, slcs, store, access, monkeypatch, impatient
+):
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    box.set_faults([{"match": {"path": "/s3credentials"}, "status": 500}])
+    outcome = fetch_all([granule.asset("data") for granule in slcs], store, access, jobs=4)
+    assert outcome.failures == {}
+    asked = sum("s3credentials" in request["path"] for request in box.requests())
+    assert asked <= 2 * TRIES
+
+
+def test_keys_that_are_dead_on_arrival_are_no_keys(box, direct, store, access, monkeypatch, impatient):
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    dead = (
+        '{"accessKeyId": "a", "secretAccessKey": "b", "sessionToken": "c",'
+        ' "expiration": "2020-01-01 00:00:00+00:00"}'
+    )
+    box.set_faults([{"match": {"path": "/s3credentials"}, "status": 200, "body": dead}])
+    assert fetch_asset(direct, store, access).verified == "md5"
+    assert BUCKET not in {request["host"] for request in box.requests()}
 
 
 def test_the_keys_go_to_the_bucket_and_nowhere_else(box, direct, store, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -263,6 +264,16 @@ def test_what_lies_in_the_folder_and_covers_is_chosen_without_a_request_for_it(l
         )
         # Who has lost the folder can still fetch it.
         assert lies.sources[0] == listed.sources[0]
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_file_in_the_folder_is_not_used_and_said(lying, box, access, tmp_path, make):
+    one = min(lying.glob("*.EOF"))
+    one.unlink()
+    make(one)
+    here = build(tmp_path, access, **{"with": {"orbits": {"folder": str(lying)}}})
+    assert any(one.name in said for said in here.header.degraded)
+    assert chosen(here) == chosen(build(tmp_path, access, "there"))
 
 
 def test_a_broken_one_is_not_used_and_said(lying, box, access, tmp_path):

@@ -79,6 +79,21 @@ def test_a_batch_has_its_part_of_the_granules_and_companions(tmp_path):
     assert [one for _, part in parts for one in part] == companions
 
 
+def test_a_comparison_sees_what_belongs_to_an_area(tmp_path):
+    other = replace(SHARED, path="dem/another.tif")
+    old = write(
+        tmp_path / "a", [granule("a")], companions=[Companion(id="s", assets=(SHARED,)), Companion(id="t")]
+    )
+    new = write(
+        tmp_path / "b", [granule("a")], companions=[Companion(id="s", assets=(other,)), Companion(id="u")]
+    )
+    change = plans.diff(old, new)
+    assert (change.new, change.gone, change.reprocessed) == ([], [], [])
+    assert change.companions == ["s", "t", "u"]
+    assert change
+    assert not plans.diff(old, old)
+
+
 def test_a_granule_is_a_part_of_a_plan_too(tmp_path):
     granules = [granule(name) for name in "abcde"]
     made = write(tmp_path / "p", granules, companions=[Companion(id="c", assets=(SHARED,))])

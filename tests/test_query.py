@@ -356,3 +356,11 @@ def test_a_misspelt_radar_value_is_answered_with_the_nearest() -> None:
 def test_a_time_outside_the_calendar_is_refused(value):
     with pytest.raises(QueryError, match="start: got"):
         query.parse({"archive": "asf", "start": value})
+
+
+def test_what_may_be_missing_is_something_that_can_be():
+    asked = {"archive": "asf", "relative_orbit": 35}
+    for key in ("orbit", "dem", "geoid", "data"):
+        assert query.parse({**asked, "allow_missing": key}).allow_missing == (key,)
+    with pytest.raises(QueryError, match="allow_missing: got 'orbits'.*did you mean 'orbit'"):
+        query.parse({**asked, "allow_missing": ["orbits"]})

@@ -35,6 +35,13 @@ BYTES = "dy4owt9f80bz7.cloudfront.net"
 ASSET = Asset(key="data", path="asf/C/g/f.bin", size=5)
 
 
+def test_a_store_that_is_not_there_is_said_and_not_made(made, tmp_path, capsys):
+    words = ["release", str(made.path), "--store", str(tmp_path / "misspelt")]
+    assert cli.run(words) == 1
+    assert "no such store" in capsys.readouterr().err
+    assert not (tmp_path / "misspelt").exists()
+
+
 def frozen(path: Path, granules: list[Granule], companions: tuple[Companion, ...] = ()) -> Plan:
     ordered = sorted(granules, key=lambda one: (one.collection, one.id))
     count = len(ordered)

@@ -184,7 +184,7 @@ class _Found:
                     self.unpacked.append(self.name(Path(place, name)))
             for name in files:
                 path = Path(place, name)
-                if not path.is_file():  # a pipe would be waited at for ever
+                if path.exists() and not path.is_file():  # a pipe would be waited at for ever
                     continue
                 if name in self._names:
                     self._names[name].append(path)

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not pairs:
         say("no Sentinel-1 scene in it")
         return NOTHING
-    return FAILED if found["without"] or taken else DONE
+    return FAILED if orbits.lacking(plan, pairs) or taken else DONE
 
 
 def _planned(arguments: argparse.Namespace) -> Plan:

@@ -111,6 +111,16 @@ def link(
     return link_all(store, wanted, out, symbolic=symbolic)
 
 
+def lacking(plan: Plan, pairs: Iterable[Pair]) -> list[Pair]:
+    """The scenes without an orbit that they should have: not those for which the query allows that there is none.
+
+    A file that is there and cannot be used is never allowed.
+    """
+    allowed = KEY in plan.query.get("allow_missing", ())
+    without = [one for one in pairs if one.asset is None]
+    return [one for one in without if not (allowed and any(gap.key == KEY for gap in one.granule.unresolved))]
+
+
 def table(
     pairs: Iterable[Pair], store: Store, out: Path, layout: layouts.Layout | None = None
 ) -> dict[str, list[Json]]:
