@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -365,6 +366,22 @@ def test_links_may_be_symbolic(staged_plan, run, tmp_path):
     for row in read(out)["pairs"]:
         assert row["path"].startswith("p100_f466/")
         assert (out / row["path"]).is_symlink()
+
+
+def test_a_scene_may_lack_its_orbit_if_the_query_says_so_and_never_a_whole_file(store, staged, tmp_path):
+    broken, none = scene("a", "2018-04-20T12:00:00"), scene("b", "2018-04-20T13:00:00")
+    none = replace(none, assets=(), unresolved=(Unresolved(key="orbit", reason="no AUX_POEORB covers it"),))
+    staged(store, broken.assets[0], b"<broken")
+    pairs = list(paired(tmp_path, store, broken, none).values())
+    for allowed, names in (((), ["a", "b"]), (("orbit",), ["a"])):
+        made = plan.write(
+            tmp_path / "q",
+            query=Query(archive="asf", allow_missing=allowed),
+            granules=[broken, none],
+            hits=2,
+            received=2,
+        )
+        assert [one.granule.id for one in orbits.lacking(made, pairs)] == names
 
 
 def test_an_orbit_that_cannot_be_used_is_not_laid_out(store, staged, tmp_path):

@@ -243,7 +243,8 @@ def test_scenes_are_fetched_used_and_released_one_by_one_as_the_docs_show_it(
     outer = re.search(r"```python\n(# Snakefile: .*?)```", page, re.DOTALL)
     assert outer is not None
     (work / "Snakefile").write_text(outer[1].replace("PATH/TO/workflow/Snakefile", str(WORKFLOW)))
-    config = {"staging": {"query": five_scenes}}
+    query = {**five_scenes, "filter": {"polarization": ["VV+VH"], "latest": 2}}
+    config = {"staging": {"query": query}}
 
     def again() -> str:
         box.clear()
@@ -254,15 +255,15 @@ def test_scenes_are_fetched_used_and_released_one_by_one_as_the_docs_show_it(
     store = Store(work / "staged" / "store")
     assert all(store.released(asset) and not store.path(asset).exists() for asset in assets)
     made = sorted((work / "coregistered").rglob("*.txt"))
-    assert len(made) == 5
+    assert len(made) == len(assets) > 2
     assert "Nothing to be done" in again()
     assert box.requests() == []
 
     # One result is lost: its scene comes again, no other, and goes again.
-    made[2].unlink()
+    made[1].unlink()
     again()
-    assert {Path(path).stem for path in bytes_requested(box)} == {made[2].stem}
-    assert made[2].exists()
+    assert {Path(path).stem for path in bytes_requested(box)} == {made[1].stem}
+    assert made[1].exists()
     assert not any(store.path(asset).exists() for asset in assets)
 
 
@@ -281,7 +282,7 @@ def test_a_filter_is_changed_without_a_search_and_scenes_that_stay_are_not_linke
 
 
 def test_orbits_and_elevation_are_paired_and_stitched_and_what_is_deleted_comes_back(box, work, snakemake):
-    config = {"query": TWO_STACKS, "layout": "isce2"}
+    config = {"query": TWO_STACKS, "layout": "isce2", "batch_granules": 50}
     snakemake("all", "draw_map", **config)
     results = work / "results"
     plan = Plan(results / "plan.ndjson")

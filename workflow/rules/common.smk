@@ -213,12 +213,6 @@ def above(levels):
     return folder
 
 
-def accepted(wildcards, input):
-    """Scenes without an orbit fail the table (exit code 4), unless the query allows it."""
-    allowed = plan_header(input.plan)["query"].get("allow_missing", ())
-    return "|| [ $? -eq 4 ]" if "orbit" in allowed else ""
-
-
 check_config("../schemas/config.schema.yaml")
 LOCKED = config["plan"]
 LAYOUT = config["layout"]

@@ -45,10 +45,8 @@ rule pair_orbits:
     params:
         store=STORE,
         out=above(1),
-        accepted=accepted,
     shell:
         "skystage derive orbits {input.plan:q} --store {params.store:q} -o {params.out:q} 2> {log:q}"
-        " {params.accepted}"
 
 
 if LAYOUT:
@@ -71,7 +69,6 @@ if LAYOUT:
             store=STORE,
             out=above(1),
             layout=LAYOUT,
-            accepted=accepted,
         shell:
             "skystage derive orbits {input.plan:q} --store {params.store:q} -o {params.out:q}"
-            " --layout {params.layout} --symlink 2> {log:q} {params.accepted}"
+            " --layout {params.layout} --symlink 2> {log:q}"

@@ -112,7 +112,7 @@ def link(
 
 
 def lacking(plan: Plan, pairs: Iterable[Pair]) -> list[Pair]:
-    """The scenes without an orbit that they should have: not those for which the query allows that there is none.
+    """The scenes without an orbit that they should have: not those that the query allows to have none.
 
     A file that is there and cannot be used is never allowed.
     """

@@ -246,21 +246,24 @@ def pair_orbits(plan: Path, store: Path, out: Path, *, layout: str = "") -> Path
         If a scene has no orbit file that can be used, and the query does not allow it; the table says why.
     PlanError
         If the layout would give two files one place.
+    StoreError
+        If a file of other content lies where one is to be linked, after all others were.
     """
     whole, staged = Plan(plan), Store(store, read_only=True)
     laid = layouts.get(layout) if layout else None
     out.mkdir(parents=True, exist_ok=True)
     pairs = orbits.pair(whole, staged)
     if laid is not None:
-        linked = orbits.link(whole, pairs, staged, out, laid, symbolic=True)
+        linked, taken = orbits.link(whole, pairs, staged, out, laid, symbolic=True)
         get_run_logger().info("linked %s files below %s", linked, out)
+        for error in taken.values():
+            raise error
     found = orbits.table(pairs, staged, out, laid)
     path = orbits.write(found, out)
-    without = found["without"]
-    if without and "orbit" not in whole.header.query.get("allow_missing", ()):
-        first = without[0]
-        raise SkystageError(f"{path}: {len(without)} without, the first: {first['scene']}: {first['reason']}")
-    get_run_logger().info("%s scenes paired, %s without", len(found["pairs"]), len(without))
+    if lacking := orbits.lacking(whole, pairs):
+        first = lacking[0]
+        raise SkystageError(f"{path}: {len(lacking)} without, the first: {first.granule.id}: {first.reason}")
+    get_run_logger().info("%s scenes paired, %s without", len(found["pairs"]), len(found["without"]))
     return path
 
 
