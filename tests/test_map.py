@@ -75,6 +75,17 @@ def planned(tmp_path):
 # The scene
 
 
+def test_a_search_is_drawn_as_its_plan_is(box, access, tmp_path):
+    from skystage import planning, query, searching
+
+    asked = query.parse({"archive": "asf", "relative_orbit": 35, "processing_level": "SLC"})
+    found = searching.search(asked, tmp_path / "granules.ndjson", access)
+    made = planning.build(asked, tmp_path / "plan.ndjson", access, searched=found)
+    drawn = [draw(one, tmp_path / f"{number}.geojson") for number, one in enumerate((found, made))]
+    assert drawn[0] == drawn[1]
+    assert drawn[0].footprints == found.count
+
+
 def test_a_stack_across_the_antimeridian_is_two_parts_side_by_side():
     found = scene.gather([granule("a", box(179, -18, 181, -16)), granule("b", box(179.5, -18, 181.5, -16))])
     spans = [[part.span for part in feature.parts] for feature in found.features]
