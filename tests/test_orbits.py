@@ -418,3 +418,15 @@ def test_recorded_orbit_files_are_served_and_proved_as_they_are(
     assert best.name == "S1A_OPER_AUX_POEORB_OPOD_20210307T053325_V20180419T225942_20180421T005942.EOF"
     assert best.checksums["md5"] == "ddfe74941e83e50e801e2864f3d0acd2"
     assert fetch_asset(best.asset(), store, access).size == 4409493
+
+
+def test_state_vectors_too_far_apart_are_no_orbit():
+    name = "S1A_OPER_AUX_POEORB_OPOD_20210307T053325_V20180419T225942_20180421T005942.EOF"
+    check(write_eof(sandbox_name(name), 600), parse_name(name))
+    with pytest.raises(StructureError, match="gaps between its state vectors"):
+        check(write_eof(sandbox_name(name), 1200), parse_name(name))
+
+
+def test_a_file_that_cannot_be_read_is_named():
+    with pytest.raises(StructureError, match="mem: cannot be read"):
+        orbits.read(Path("/proc/self/mem"))

@@ -10,7 +10,6 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import TypeAlias
 
 from skystage.errors import StructureError
@@ -92,23 +91,6 @@ def pairing(file: OrbitName, start: datetime, stop: datetime) -> dict[str, Json]
         "margin_before": (start - file.start).total_seconds(),
         "margin_after": (file.stop - stop).total_seconds(),
     }
-
-
-def read(path: Path) -> bytes:
-    """The bytes of an orbit file.
-
-    Raises
-    ------
-    StructureError
-        If it cannot be read, or is none.
-    """
-    try:
-        if path.is_file():  # a pipe would be waited at for ever
-            return path.read_bytes()
-        problem = "is no file"
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-    raise StructureError(f"{path.name}: {problem}")
 
 
 def check(content: bytes, file: OrbitName) -> None:

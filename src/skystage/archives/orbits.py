@@ -37,7 +37,6 @@ from skystage.orbitfile import (
     need,
     pairing,
     parse_name,
-    read,
 )
 
 if TYPE_CHECKING:
@@ -252,6 +251,23 @@ def _lying(name: OrbitName) -> OrbitFile:
     return OrbitFile(
         name.name, name.mission, name.kind, name.created, name.start, name.stop, None, {}, (source,)
     )
+
+
+def read(path: Path) -> bytes:
+    """The bytes of an orbit file.
+
+    Raises
+    ------
+    StructureError
+        If it cannot be read, or is none.
+    """
+    try:
+        if path.is_file():  # a pipe would be waited at for ever
+            return path.read_bytes()
+        problem = "is no file"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    raise StructureError(f"{path.name}: {problem}")
 
 
 def _proved(file: OrbitFile, path: Path) -> OrbitFile:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skystage import layouts
+from skystage.archives.orbits import read
 from skystage.archives.safe import Safe
 from skystage.errors import SkystageError, StructureError
 from skystage.model import Asset, Granule, Json, iso
-from skystage.orbitfile import KEY, OrbitName, check, mission, need, pairing, parse_name, read
+from skystage.orbitfile import KEY, OrbitName, check, mission, need, pairing, parse_name
 from skystage.plan import Plan
 from skystage.store import Store, link_all
 from skystage.whole import whole
