@@ -1,4 +1,4 @@
-"""What the Copernicus Data Space has of a catalogue: orbit files, and Sentinel-1 products in its own zips."""
+"""What the Copernicus Data Space has of a catalogue: orbit files, Sentinel-1 in its own zips, Sentinel-2."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from skystage.sandbox.catalogue import Catalogue, Granule, OrbitFile
 from skystage.sandbox.files import Content
 from skystage.sandbox.payloads import repacked_zip
+from skystage.sandbox.sentinel2 import Scene, files, whole
 
 _PRODUCT = re.compile(r"S1[A-D]_\w{2}_(?P<kind>SLC_|GRD[FHM])_1S\w{2}_\w+_[0-9A-F]{4}")
 
@@ -56,6 +57,8 @@ def products(catalogue: Catalogue) -> Iterator[Product]:
         name = str(granule.names[-1])
         if _PRODUCT.fullmatch(name) and not granule.granule_ur.rpartition("-")[2].startswith("METADATA"):
             yield _product(granule, name, catalogue.payload_size)
+    for scene in catalogue.optical:
+        yield optical(scene)
 
 
 def _attributes(
@@ -110,4 +113,48 @@ def _product(granule: Granule, name: str, size: int) -> Product:
         instrument="SAR",
         s3_path=f"/eodata/Sentinel-1/SAR/{kind}/{granule.start:%Y/%m/%d}/{name}.SAFE",
         attributes=_attributes(name, kind_name, "SAR", stamps),
+    )
+
+
+def optical(scene: Scene) -> Product:
+    """A Sentinel-2 product."""
+    sensed, made = (f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z" for moment in (scene.sensed, scene.made))
+    parts = files(scene)
+    return Product(
+        id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://dataspace.copernicus.eu/{scene.name}")),
+        name=scene.folder,
+        content=whole(scene),
+        stamps={
+            **dict.fromkeys(("OriginDate", "PublicationDate", "ModificationDate"), made),
+            **dict.fromkeys(("ContentDate/Start", "ContentDate/End"), sensed),
+        },
+        kind=scene.kind,
+        instrument="MSI",
+        s3_path=scene.s3_path,
+        collection="SENTINEL-2",
+        attributes=[
+            ("String", "origin", "ESA"),
+            ("String", "tileId", scene.tile),
+            ("Double", "cloudCover", scene.cloud_cover),
+            ("String", "datastripId", scene.datastrip),
+            ("Integer", "orbitNumber", scene.orbit),
+            ("String", "orbitDirection", "DESCENDING"),
+            ("DateTimeOffset", "processingDate", made),
+            ("String", "productGroupId", scene.datatake),
+            ("String", "operationalMode", "INS-NOBS"),
+            ("String", "processingLevel", scene.kind),
+            ("String", "processorVersion", scene.version),
+            ("String", "platformShortName", "SENTINEL-2"),
+            ("String", "instrumentShortName", "MSI"),
+            ("Integer", "relativeOrbitNumber", scene.relative_orbit),
+            ("String", "platformSerialIdentifier", scene.mission[2]),
+            ("String", "productType", scene.kind),
+            ("DateTimeOffset", "beginningDateTime", sensed),
+            ("DateTimeOffset", "endingDateTime", sensed),
+        ],
+        footprint=scene.footprint,
+        online=scene.online,
+        measured=scene.measured,
+        files=parts,
+        quicklook=parts[f"{scene.name}-ql.jpg"],
     )
