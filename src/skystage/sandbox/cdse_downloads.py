@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Mapping
 
-from skystage.sandbox.accounts import CDSE, Accounts
+from skystage.sandbox.accounts import CDSE, SENTINEL_HUB, Accounts
 from skystage.sandbox.cdse_catalogue import PRODUCT
 from skystage.sandbox.copernicus import Product
 from skystage.sandbox.messages import Reply, Request, json_reply
@@ -34,6 +34,8 @@ class Downloads:
             return json_reply(401, {"code": "DAT-ZIP-604", "message": "Token not found"})
         if self._accounts.alive(CDSE, "access", request.bearer) is None:
             return json_reply(401, {"code": "DAT-ZIP-109", "message": "Token expired"})
+        if token.user == SENTINEL_HUB:
+            return json_reply(401, {"code": "DAT-ZIP-609", "message": "Token audience not allowed"})
         if not _is_uuid(match[1]):
             return json_reply(422, {"code": "DAT-ZIP-111", "message": f"Invalid product id {match[1]}"})
         product = self._products.get(match[1])
