@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WIDTH = 109_800
 """Metres along each side of a tile."""
+SMALL = 36
+"""Pixels a side up to which an image is kept: at most some kB."""
 OFFSET = 1000
 """Added to the numbers of reflectances by baselines from 04.00 on."""
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -74,7 +76,16 @@ def image(view: View, key: str, size: int, offset: int) -> bytes:
     """
     if key in ("SNWPRB", "DETFOO", "QUALIT"):
         return _same_for_all(view.grid, key, size)
+    make = _small_image if size <= SMALL else _image
+    return make(view, key, size, offset)
+
+
+def _image(view: View, key: str, size: int, offset: int) -> bytes:
     return _encode(_pixels(view, key, size, offset), view.grid)
+
+
+_small_image = lru_cache(maxsize=8192)(_image)
+"""Kept: thousands of recorded products share their views."""
 
 
 def picture(view: View, size: int) -> bytes:
