@@ -46,8 +46,10 @@ class _Endpoint:
 
 _PRODUCTS = _Endpoint(
     "Products",
-    (*_PATHS, "PublicationDate", "ModificationDate", "EvictionDate")
-    + ("Online", "ContentLength", "ContentType", "S3Path"),
+    (
+        *(*_PATHS, "PublicationDate", "ModificationDate", "EvictionDate"),
+        *("Online", "ContentLength", "ContentType", "S3Path"),
+    ),
     (*_SENSED, "PublicationDate", "ModificationDate"),
     _EXPANSIONS,
 )
