@@ -1,8 +1,8 @@
-"""Products of the Copernicus Data Space from their records: recorded ones, and those of `sentinels`.
+"""Recorded products of the Copernicus Data Space: their records, and stand-ins for their files.
 
 Records come in two forms: OData as it is now, and the catalogue's former OpenSearch (resto), which is turned
-into OData here. Files are stand-ins. Those of Sentinel-2 share their pixels, few and small, so that a page of
-a thousand records with true sizes and checksums takes seconds: a product's clouds are right to 2.5 percent.
+into OData here. Sentinel-2 stand-ins share their pixels, which are few, so that a page of a thousand records
+with true sizes and checksums takes seconds: the clouds of a product are right to 5 percent.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from skystage.sandbox.catalogue import parse_time
-from skystage.sandbox.copernicus import Product
 from skystage.sandbox.files import Content, Made, Noise, Part, Segments
 from skystage.sandbox.orbits import SPARSE_STEP, parse_name, write_eof
 from skystage.sandbox.sentinel2 import Scene, files, grid, whole
@@ -26,11 +27,9 @@ from skystage.sandbox.sentinel2_images import View
 
 _PIXELS = 36
 """Along each side of a 10 m band."""
-_STEP = 5
+_STEP = 10
 """Percent of clouds from one set of pixels to the next."""
-_SENTINEL_2 = re.compile(r"S2[A-D]_MSI(?:L1C|L2A)_\d{8}T\d{6}_N\d{4}_R\d{3}_T\w{5}_\d{8}T\d{6}")
-_COLLECTIONS = {"S1": "SENTINEL-1", "S2": "SENTINEL-2", "S3": "SENTINEL-3", "S5": "SENTINEL-5P"}
-_DATES = ("OriginDate", "PublicationDate", "ModificationDate", "DeletionDate")
+_MADE = datetime(2021, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 
 def load(folder: Path) -> Iterator[Mapping[str, Any]]:
@@ -100,42 +99,98 @@ def _from_opensearch(feature: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _microseconds(text: str) -> str:
-    return f"{parse_time(text):%Y-%m-%dT%H:%M:%S.%f}Z"
+    return f"{datetime.fromisoformat(text):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
-def product(record: Mapping[str, Any]) -> Product:
-    """The product that a record describes."""
-    name = str(record["Name"])
-    stem = name.removesuffix(".SAFE")
-    attributes = [(one["ValueType"], one["Name"], one["Value"]) for one in record.get("Attributes", ())]
-    dates = record["ContentDate"]
-    scene = None
-    if _SENTINEL_2.fullmatch(stem):
-        attributes = attributes or _named(stem)
-        known = {key: value for _, key, value in attributes}
-        clouds, orbit = float(known.get("cloudCover", 0)), int(known.get("orbitNumber", 0))
-        scene = _Recorded(stem, clouds, orbit, pixels=_PIXELS)
-    known = {key: value for _, key, value in attributes}
-    shape = record.get("GeoFootprint") or {}
-    made = parse_time(record["OriginDate"])
-    return Product(
-        id=str(record["Id"]),
-        name=name,
-        content=_content(name) if scene is None else _whole(scene),
-        stamps={
-            **{key: record[key] for key in _DATES if key in record},
-            "ContentDate/Start": dates["Start"],
-            "ContentDate/End": dates["End"],
-        },
-        kind=str(known.get("productType", "")),
-        instrument=str(known.get("instrumentShortName", "")),
-        s3_path=str(record["S3Path"]),
-        recorded={key: value for key, value in record.items() if key != "ContentDate"},
-        collection=_COLLECTIONS[name[:2]],
-        attributes=attributes,
-        footprint=[(x, y) for x, y in shape["coordinates"][0]] if shape.get("type") == "Polygon" else None,
-        online=bool(record.get("Online", True)),
-        measured=bool(record["ContentLength"]),
-        files={} if scene is None else _Folder(scene),
-        quicklook=None if scene is None or "Assets" in record and not record["Assets"] else _quicklook(scene),
-    )
+def attributes(scene: Scene) -> list[tuple[str, str, Any]]:
+    """What a Sentinel-2 product's name says, for a record that has no attributes."""
+    sensed, made = (f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z" for moment in (scene.sensed, scene.made))
+    return [
+        ("String", "origin", "ESA"),
+        ("String", "tileId", scene.tile),
+        ("DateTimeOffset", "processingDate", made),
+        ("String", "processingLevel", scene.kind),
+        ("String", "processorVersion", scene.version),
+        ("String", "platformShortName", "SENTINEL-2"),
+        ("String", "instrumentShortName", "MSI"),
+        ("Integer", "relativeOrbitNumber", scene.relative_orbit),
+        ("String", "platformSerialIdentifier", scene.mission[2]),
+        ("String", "productType", scene.kind),
+        ("DateTimeOffset", "beginningDateTime", sensed),
+        ("DateTimeOffset", "endingDateTime", sensed),
+    ]
+
+
+@dataclass(frozen=True)
+class Recorded(Scene):
+    """A scene whose pixels are those of all others with about as many clouds."""
+
+    pixels: int = _PIXELS
+
+    @property
+    def view(self) -> View:
+        """What its pixels depend on."""
+        return View(grid(self.tile), "recorded", round(self.cloud_cover / _STEP) * _STEP)
+
+
+class Folder(Mapping[str, Content]):
+    """The files of a product, listed when somebody looks: thousands of products have many."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    @cached_property
+    def _files(self) -> Mapping[str, Content]:
+        return files(self._scene)
+
+    def __getitem__(self, path: str) -> Content:
+        return self._files[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def zipped(scene: Scene) -> Content:
+    """The product as one zip."""
+    return _later(f"{scene.folder}.zip", "application/zip", scene, lambda: whole(scene))
+
+
+def quicklook(scene: Scene) -> Content:
+    """The small picture."""
+    name = f"{scene.name}-ql.jpg"
+    return _later(name, "image/jpeg", scene, lambda: files(scene)[name])
+
+
+def _later(name: str, kind: str, scene: Scene, find: Callable[[], Content]) -> Content:
+    """A content that is looked for when it is read."""
+    return Segments(name, kind, scene.made, None, lambda: [Part(find())])
+
+
+def stand_in(name: str) -> Content:
+    """A small file of the kind that the name says."""
+    orbit = parse_name(name)
+    if orbit is not None:
+        return Made(name, "binary/octet-stream", _MADE, lambda: write_eof(orbit, SPARSE_STEP))
+    if name.endswith(".nc"):
+        return Made(name, "application/x-netcdf", _MADE, lambda: _HDF5 + _noise(name))
+    manifest = "xfdumanifest.xml" if name.endswith(".SEN3") else "manifest.safe"
+    return Made(f"{name}.zip", "application/zip", _MADE, lambda: _zipped(name, manifest))
+
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def _noise(name: str) -> bytes:
+    return Noise(zlib.crc32(name.encode()), 4096).read(0, 4096)
+
+
+def _zipped(folder: str, manifest: str) -> bytes:
+    text = f'<?xml version="1.0"?>\n<xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1">{folder}</xfdu:XFDU>\n'
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for name, data in ((manifest, text.encode()), ("data.bin", _noise(folder))):
+            file.writestr(zipfile.ZipInfo(f"{folder}/{name}", (2021, 3, 1, 12, 0, 0)), data)
+    return out.getvalue()
