@@ -8,12 +8,13 @@ answer can be tested.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from skystage.archives.values import Finite, Many, upper
 from skystage.model import Json, Query, iso
+
 
 class Range(BaseModel):
     """A closed range of whole numbers."""

@@ -192,7 +192,10 @@ def _times(value: object) -> object:
         raise ValueError("{min: , max: } with dates or UTC times")
     return canonical_value(
         "publication_date",
-        {side: iso(moment(value[side], name=f"publication_date.{side}", last=side == "max")) for side in value},
+        {
+            side: iso(moment(value[side], name=f"publication_date.{side}", last=side == "max"))
+            for side in value
+        },
     )
 
 
@@ -376,7 +379,9 @@ def _terms(name: str, value: Json) -> Iterator[str]:
 
 def _compared(name: str, kind: str, operator: str, literal: str | None) -> str:
     typed = f"OData.CSC.{kind}Attribute"
-    return f"Attributes/{typed}/any(att:att/Name eq {quoted(name)} and att/{typed}/Value {operator} {literal})"
+    return (
+        f"Attributes/{typed}/any(att:att/Name eq {quoted(name)} and att/{typed}/Value {operator} {literal})"
+    )
 
 
 def _bound(kind: str, value: Json, side: str) -> str | None:
@@ -462,12 +467,15 @@ def _sides(parts: list[BaseGeometry]) -> list[BaseGeometry]:
 def _wkt(part: BaseGeometry) -> str:
     import shapely
 
-    if part.geom_type not in {"Point", "Polygon"}:
+    if not isinstance(part, shapely.Point | shapely.Polygon):
         west, south, east, north = part.bounds
         part = shapely.box(
-            max(west - _MARGIN, -180), max(south - _MARGIN, -90), min(east + _MARGIN, 180), min(north + _MARGIN, 90)
+            max(west - _MARGIN, -180),
+            max(south - _MARGIN, -90),
+            min(east + _MARGIN, 180),
+            min(north + _MARGIN, 90),
         )
-    if part.geom_type == "Polygon":
+    if isinstance(part, shapely.Polygon):
         part = shapely.Polygon(part.exterior)
         part = part if part.exterior.is_ccw else part.reverse()
     return shapely.to_wkt(part, rounding_precision=-1)

@@ -29,11 +29,6 @@ def quoted(text: str) -> str:
     return f"'{doubled}'"
 
 
-def named(names: Sequence[str]) -> str:
-    """The filter for products of these names, as the catalogue spells them."""
-    return " or ".join(f"Name eq {quoted(name)}" for name in names)
-
-
 def records(
     asked: str,
     access: Access,
@@ -70,8 +65,7 @@ def records(
     """
     search = Search(iter(())) if search is None else search
     asking = {"$filter": asked, "$orderby": "ContentDate/Start asc", "$top": PAGE}
-    extent = [("$expand", name) for name in expand]
-    answer = _answer(kind, [*asking.items(), ("$count", "true"), *extent], access)
+    answer = _answer(f"{kind}?{urlencode([*asking.items(), ('$count', 'true'), *_expanded(expand)])}", access)
     counted = answer.get("@odata.count")
     if not isinstance(counted, int):
         raise CatalogueUnavailable(f"{_TITLE}: the answer does not count what was found")
@@ -100,7 +94,7 @@ def records(
         asking |= {"$skip": skip}
         if since is not None:
             asking |= {"$filter": f"({asked}) and ContentDate/Start ge {since}"}
-        answer = _answer(kind, [*asking.items(), *extent], access)
+        answer = _answer(f"{kind}?{urlencode([*asking.items(), *_expanded(expand)])}", access)
     if came < counted and not allow_incomplete:
         raise IncompleteSearch(
             f"{_TITLE}: counted {counted:,} products and delivered {came:,} different ones",
@@ -108,32 +102,69 @@ def records(
         )
 
 
-def product(identifier: str, access: Access) -> Mapping[str, Json] | None:
-    """The record of the product with that ``Id``; None where there is none."""
+def listed(names: Sequence[str], access: Access, *, expand: Sequence[str] = ()) -> list[Mapping[str, Json]]:
+    """The records of the products of these names, in no order; those that there are not are left out.
+
+    Names go in the body of a request, where they may be long and many.
+
+    Raises
+    ------
+    CatalogueUnavailable
+        If there is no answer, or none that is OData.
+    IncompleteSearch
+        If the catalogue says that there are more.
+    SearchError
+        If it refuses the names.
+    """
+    address = urlencode([("$top", PAGE), *_expanded(expand)])
+    body = json.dumps({"FilterProducts": [{"Name": name} for name in names]}).encode()
+    answer = _answer(f"Products/OData.CSC.FilterList?{address}", access, body)
+    if "@odata.nextLink" in answer:
+        raise IncompleteSearch(f"{_TITLE}: more than {len(answer['value']):,} products have these names")
+    found: list[Mapping[str, Json]] = answer["value"]
+    return found
+
+
+def product(identifier: str, access: Access, *, expand: Sequence[str] = ()) -> Mapping[str, Json] | None:
+    """The record of the product with that ``Id``; None where there is none.
+
+    Raises
+    ------
+    CatalogueUnavailable
+        If there is no answer, or none that is OData.
+    """
     try:
-        record = _read(f"Products({identifier})", access)
+        return _whole(_read(f"Products({identifier})?{urlencode(_expanded(expand))}", access))
     except NotFound:
         return None
-    return _whole(record)
-
-
-def _answer(kind: str, asking: list[tuple[str, Json]], access: Access) -> dict[str, Json]:
-    try:
-        answer = _read(f"{kind}?{urlencode(asking)}", access)
     except TransferError as error:
-        trouble = CatalogueUnavailable if error.transient else SearchError
-        raise trouble(
-            f"{_TITLE}: {error.message}", hint=error.hint, retry_after=error.retry_after
-        ) from error
+        raise _failed(error) from error
+
+
+def _expanded(expand: Sequence[str]) -> list[tuple[str, Json]]:
+    return [("$expand", name) for name in expand]
+
+
+def _answer(path: str, access: Access, content: bytes | None = None) -> dict[str, Json]:
+    try:
+        answer = _read(path, access, content)
+    except TransferError as error:
+        raise _failed(error) from error
     found = answer.get("value") if isinstance(answer, dict) else None
     if not isinstance(found, list):
         raise _not_odata()
     return {**answer, "value": [_whole(record) for record in found]}
 
 
-def _read(path: str, access: Access) -> Json:
+def _failed(error: TransferError) -> SearchError:
+    kind = CatalogueUnavailable if error.transient else SearchError
+    return kind(f"{_TITLE}: {error.message}", hint=error.hint, retry_after=error.retry_after)
+
+
+def _read(path: str, access: Access, content: bytes | None = None) -> Json:
+    headers = {"Content-Type": "application/json"} if content else None
     try:
-        return json.loads(access.read(f"https://{HOST}/odata/v1/{path}"))
+        return json.loads(access.read(f"https://{HOST}/odata/v1/{path}", headers=headers, content=content))
     except ValueError:
         raise _not_odata() from None
 

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from skystage.archives import Changed, Search
-from skystage.archives.asf_criteria import Many
+from skystage.archives.values import Many
 from skystage.archives.stac_items import ARCHIVE, granule
 from skystage.criteria import BUILT_IN, WORDS, canonical_criteria, comparable, number_of
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, NotFound, QueryError, SearchError, TransferError
