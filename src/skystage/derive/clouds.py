@@ -61,7 +61,6 @@ def clouds(scenes: Path, area: Mapping[str, Json] | None = None) -> Clouds | Non
         If the file is not what it should be.
     """
     import numpy as np
-    import rasterio
 
     with cogs.quietly():
         grid = cogs.grid_of(scenes)
@@ -70,7 +69,7 @@ def clouds(scenes: Path, area: Mapping[str, Json] | None = None) -> Clouds | Non
         if window is None:
             return None
         counts, touched = np.zeros(256, np.int64), np.zeros(256, np.int64)
-        with rasterio.open(scenes) as file:
+        with cogs.open_file(scenes) as file:
             for part in cogs.strips(window):
                 classes: NDArray[np.uint8] = cogs.read(file, part)[0]
                 touched += np.bincount(classes.ravel(), minlength=256)

@@ -103,6 +103,28 @@ def quietly(threads: int = 1) -> Iterator[None]:
             raise StructureError(f"{error}", hint="is the file whole? skystage verify --deep") from error
 
 
+def open_file(path: Path) -> Any:
+    """A file as GDAL reads it.
+
+    Raises
+    ------
+    StructureError
+        If it cannot.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        return rasterio.open(path)
+    except RasterioError as error:
+        raise _unreadable(path.name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> StructureError:
+    # rasterio's own words may be no more than that something went wrong before.
+    return StructureError(f"{name}: {error.__cause__ or error}", hint="is it whole? skystage verify --deep")
+
+
 def grid_of(path: Path) -> Grid:
     """The pixels of a file.
 
@@ -111,9 +133,7 @@ def grid_of(path: Path) -> Grid:
     StructureError
         If they are not square, or not north up, or nowhere.
     """
-    import rasterio
-
-    with rasterio.open(path) as file:
+    with open_file(path) as file:
         at = file.transform
         if file.crs is None or at.b or at.d or at.a <= 0 or not math.isclose(at.a, -at.e):
             raise StructureError(f"{path.name}: is not on a grid of square pixels in a projection")
@@ -128,7 +148,7 @@ def opened(path: Path, band: Band, grid: Grid, resampling: str) -> Iterator[Any]
     from rasterio.vrt import WarpedVRT
 
     own = grid_of(path)
-    with rasterio.open(path) as file:
+    with open_file(path) as file:
         if own == grid:
             yield file
             return
@@ -156,9 +176,15 @@ def strips(window: Window) -> Iterator[Window]:
 
 def read(dataset: Any, window: Window) -> NDArray[Any]:
     """The pixels of a window: bands, rows, columns."""
+    from rasterio.errors import RasterioError
     from rasterio.windows import Window as Pixels
 
-    found: NDArray[Any] = dataset.read(window=Pixels(window.column, window.row, window.columns, window.rows))
+    try:
+        found: NDArray[Any] = dataset.read(
+            window=Pixels(window.column, window.row, window.columns, window.rows)
+        )
+    except RasterioError as error:
+        raise _unreadable(Path(dataset.name).name, error) from error
     return found
 
 
@@ -258,7 +284,7 @@ def _write_plain(path: Path, layers: Sequence[Layer], cut: Cut, tags: Mapping[st
                 pixels = read(source, part)
                 void = pixels == layer.band.nodata
                 if scale and layer.numbers is not None:
-                    pixels = (pixels + layer.numbers.offset) / layer.numbers.quantification
+                    pixels = (pixels.astype("float64") + layer.numbers.offset) / layer.numbers.quantification
                 pixels = pixels.astype(dtype, copy=False)
                 void |= beyond if layer.band.is_classes else hidden
                 pixels[void] = nodata

@@ -45,7 +45,7 @@ REFLECTANCE, DEPTH, PICTURE, SCENE, MASK = "reflectance", "depth", "picture", "c
 """Kinds of bands: B02; AOT and WVP; TCI; SCL; what begins with MSK_."""
 OFFSET_SINCE = "04.00"
 """The baseline since which reflectances have an offset, so that dark pixels are not cut off at 0."""
-OFFSET = -1000
+OFFSET = -1000.0
 _SPECTRAL = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 """In the order of the ``band_id`` of the metadata."""
 _PRODUCT = re.compile(
