@@ -19,6 +19,7 @@ wildcard_constraints:
     batches=r"\d+",
     stack=r"[^/]+",
     scene=r"[^/]+",
+    product=r"S2[A-Z]_[^/]+",
 
 
 def check_config(schema):
@@ -50,6 +51,19 @@ def read_query(query):
 def as_text(query):
     """A query as a job's command line has it."""
     return json.dumps(query, sort_keys=True, default=str)
+
+
+def read_bands(bands):
+    """What is said of bands, read; None if the command alone is installed, which will say what is wrong."""
+    try:
+        from skystage import errors
+        from skystage.derive import wanted
+    except ImportError:
+        return None
+    try:
+        return wanted.read(bands, QUERY)
+    except errors.QueryError as error:
+        raise WorkflowError(f"config: {error}") from None
 
 
 def files_named_in(query):
@@ -127,6 +141,21 @@ def files_of(plan, batches):
     }
 
 
+def cogs_of(plan, batches):
+    """The rasters of a plan's products by batch, without those that may be skipped."""
+    from skystage.plan import Plan
+
+    return {
+        number: [
+            f"<results>/bands/{granule.id}/{name}"
+            for granule in Plan(plan).granules((number, batches))
+            if WANTED.surely_on(granule)
+            for name in WANTED.names(granule)
+        ]
+        for number in range(1, batches + 1)
+    }
+
+
 def fetched_apart(plan):
     """Whether batches leave out what their granules share."""
     return any(shared_keys(plan, companion) for companion in SHARED)
@@ -151,7 +180,7 @@ def receipts(wildcards):
 
 
 def derived(wildcards):
-    """What is made of what was staged: the pairing table, elevation, a processor's folder."""
+    """What is made of what was staged: the pairing table, elevation, a processor's folder, cut bands."""
     plan = the_plan()
     found = []
     if shared_keys(plan, "orbits"):
@@ -160,7 +189,20 @@ def derived(wildcards):
     if shared_keys(plan, "dem"):
         stacks = [json.loads(line)["id"] for line in lines_of(plan, '"skystage:dem"')]
         found += [f"dem/{stack}{DEM_ENDINGS[0]}" for stack in stacks]
-    return [f"<results>/{name}" for name in found]
+    if config["sheet"]:
+        found += ["sheet.png"]
+    return [*(f"<results>/{name}" for name in found), *extracted(wildcards)]
+
+
+def extracted(wildcards):
+    """The receipts of all batches of bands that are cut."""
+    if BANDS is None:
+        return []
+    count = count_batches(plan_header(the_plan()))
+    return [
+        f"<results>/extracted/{number}-of-{count}.json"
+        for number in range(1, count + 1)
+    ]
 
 
 def slcs(wildcards):
@@ -204,13 +246,39 @@ def links(wildcards, output):
     return f"--into {shlex.quote(into)} --symlink"
 
 
-def above(levels):
-    """The folder so many levels above a rule's first output, as a module's paths make it."""
+def above(levels, *below):
+    """A folder so many levels above a rule's last output, or below that, as a module's paths make it."""
 
     def folder(wildcards, output):
-        return os.path.normpath(os.path.join(output[0], *[".."] * levels))
+        return os.path.normpath(os.path.join(output[-1], *[".."] * levels, *below))
 
     return folder
+
+
+def sheet_of(wildcards, input, output):
+    """What a contact sheet is drawn of: the folder of rasters, or the plan and its store."""
+    if BANDS is not None and not BANDS.get("stack"):
+        folder = above(1, "bands")(wildcards, output)
+        return shlex.quote(folder)
+    return f"{shlex.quote(input.plan)} --store {shlex.quote(STORE)}"
+
+
+def band_options(bands):
+    """What is said of bands, as options of the command."""
+    found = []
+    for name, value in bands.items():
+        option = "band" if name == "keys" else name.replace("_", "-")
+        if value in (None, False):
+            continue
+        if value is True:
+            found.append(f"--{option}")
+        elif name == "area":
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            found.append(f"--area={shlex.quote(text)}")
+        else:
+            values = value if isinstance(value, list) else [value]
+            found += [f"--{option}={shlex.quote(str(one))}" for one in values]
+    return " ".join(found)
 
 
 check_config("../schemas/config.schema.yaml")
@@ -226,6 +294,8 @@ if not LOCKED and not config["query"]:
     raise WorkflowError("config: neither query nor plan is given")
 QUERY = locked_header(LOCKED)["query"] if LOCKED else read_query(config["query"])
 WITH = QUERY.get("with") or {}
+BANDS = config["bands"]
+WANTED = None if BANDS is None else read_bands(BANDS)
 if LAYOUT and not WITH.get("orbits"):
     raise WorkflowError(
         f"config: layout: {LAYOUT} is for scenes with orbits (query: with: {{orbits: true}})"

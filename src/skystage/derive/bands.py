@@ -316,6 +316,22 @@ def finest(key: str, keys: Mapping[str, object]) -> str | None:
     return min((one for one in keys if re.fullmatch(rf"{re.escape(key)}_\d\dm", one)), default=None)
 
 
+def raster_names(stems: Mapping[str, str], options: Options) -> dict[str, tuple[str, ...]]:
+    """The names of a product's rasters, each with the keys of its bands.
+
+    Parameters
+    ----------
+    stems
+        The names of the bands' files by key, without suffix; at least one.
+    """
+    if not options.stack:
+        return {f"{stem}{options.suffix}.tif": (key,) for key, stem in stems.items()}
+    first = next(iter(stems.values()))
+    # Not the key it goes by: `B02` of a plan may be the file of B02_10m.
+    band = Band.named(first)
+    return {f"{first.removesuffix(band.key if band else '')}stack{options.suffix}.tif": tuple(stems)}
+
+
 def _check(plan: Plan, bands: Sequence[str], granules: Sequence[str]) -> None:
     """Refuse what the whole plan does not have."""
     keys: dict[str, None] = {}
@@ -446,12 +462,7 @@ class _Work:
 
     def _files(self) -> dict[str, tuple[str, ...]]:
         """The names of the rasters, each with the keys of its bands."""
-        keys = tuple(self._bands)
-        stems = {key: self._inputs.bands[key].path.stem for key in keys}
-        if not self._options.stack:
-            return {f"{stems[key]}{self._options.suffix}.tif": (key,) for key in keys}
-        first = keys[0]
-        return {f"{stems[first].removesuffix(first)}stack{self._options.suffix}.tif": keys}
+        return raster_names({key: self._inputs.bands[key].path.stem for key in self._bands}, self._options)
 
     def _recipe(self, keys: Sequence[str]) -> dict[str, Json]:
         """What a raster is made of: all that can change its bytes, or what is said of it."""
