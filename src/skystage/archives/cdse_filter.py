@@ -134,8 +134,9 @@ def _name(value: object) -> object:
     if isinstance(value, str) and value.strip("*?"):
         return value
     if isinstance(value, Mapping) and value and set(value) <= set(_GLOBS):
-        if all(isinstance(part, str) and part and not set("*?") & set(part) for part in value.values()):
-            return dict(sorted(value.items()))
+        parts = {name: str(part) for name, part in sorted(value.items())}
+        if all(part and not set("*?") & set(part) for part in parts.values()):
+            return parts
     raise ValueError("a pattern such as S2A_MSIL2A_*_T31UFS_*, or {contains: , startswith: , endswith: }")
 
 
@@ -451,8 +452,8 @@ _LITERALS = {
 def areas(geometry: Mapping[str, Json]) -> list[str]:
     """An area as the catalogue takes it: WKT of points and of simple, closed polygons without holes.
 
-    What takes more than `LONGEST_AREA` characters is asked for by its hull, and if that does by its box; lines
-    always are. Whatever is found too much does not meet the area itself.
+    What takes more than `LONGEST_AREA` characters is asked for by its hull, and if that does by its box;
+    lines always are. Whatever is found too much does not meet the area itself.
     """
     from shapely.geometry import shape
 
