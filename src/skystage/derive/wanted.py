@@ -133,10 +133,14 @@ def _check(keys: Sequence[str], options: Options, assets: Mapping[str, None]) ->
     bands = {key: None for key in assets if Band.named(key) is not None}
     has = f"the query's assets are: {', '.join(assets) or 'whole products'}"
     if not bands:
-        raise QueryError("bands: the query brings none", hint=f"{has}; name bands: assets: [B04_10m, SCL_20m]")
+        raise QueryError(
+            "bands: the query brings none", hint=f"{has}; name bands: assets: [B04_10m, SCL_20m]"
+        )
     for key in keys:
         if finest(key, bands) is None:
             raise QueryError(f"bands.keys: got {key!r}", hint=has)
     for name, asked in (("mask_scl", options.mask), ("max_cloud", options.max_cloud is not None)):
         if asked and finest("SCL", bands) is None:
-            raise QueryError(f"bands.{name}: the query brings no SCL to tell clouds by", hint=f"{has}; add SCL_20m")
+            raise QueryError(
+                f"bands.{name}: the query brings no SCL to tell clouds by", hint=f"{has}; add SCL_20m"
+            )

@@ -8,11 +8,14 @@ asked of the store, each time, at no cost.
 
 from __future__ import annotations
 
-from skystage.prefect.flows import WINDOW, fetch_everything, finish, main, planned
+from skystage.prefect.flows import WINDOW, check_bands, fetch_everything, finish, main, planned
 from skystage.prefect.tasks import (
+    contact_sheet,
     count_batches,
     dem_stacks,
     draw_map,
+    extract_bands,
+    fetch_bands,
     fetch_batch,
     fetch_dem,
     fetch_orbits,
@@ -30,9 +33,13 @@ from skystage.prefect.tasks import (
 
 __all__ = [
     "WINDOW",
+    "check_bands",
+    "contact_sheet",
     "count_batches",
     "dem_stacks",
     "draw_map",
+    "extract_bands",
+    "fetch_bands",
     "fetch_batch",
     "fetch_dem",
     "fetch_everything",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from prefect.futures import PrefectFuture, as_completed
 
+from skystage import query as queries
 from skystage.errors import FetchFailed, SkystageError
 from skystage.model import Json
 from skystage.plan import Plan
@@ -31,6 +32,7 @@ from skystage.prefect.tasks import (
 )
 
 if TYPE_CHECKING:
+    from prefect import Task
     from prefect.flows import Flow
 
 WINDOW = 4
@@ -56,8 +58,28 @@ def planned(query: dict[str, Json] | None, results: Path, *, plan: str, allow_em
     return filter_granules(query, searched, results / "plan.ndjson", allow_empty=allow_empty)
 
 
-def fetch_everything(plan: Path, store: Path, *, granules: int, jobs: int) -> None:
+def check_bands(bands: dict[str, Json], query: dict[str, Json] | None, *, plan: str) -> None:
+    """Look at what is to be made of bands, before anything is asked or fetched.
+
+    Raises
+    ------
+    QueryError
+        If it cannot be.
+    """
+    from skystage.derive.wanted import read
+
+    read(bands, Plan(plan).query if plan else queries.parse(query or {}).to_json())
+
+
+def fetch_everything(
+    plan: Path, store: Path, *, granules: int, jobs: int, task: Task[..., Any] = fetch_batch
+) -> None:
     """Stage a plan: what granules share first, then batches, `WINDOW` tasks at a time.
+
+    Parameters
+    ----------
+    task
+        What a batch is fetched with: `fetch_batch` under any name.
 
     Raises
     ------
@@ -66,7 +88,7 @@ def fetch_everything(plan: Path, store: Path, *, granules: int, jobs: int) -> No
     """
     stop = threading.Event()
     try:
-        finish(_fetches(plan, store, granules, jobs, stop))
+        finish(_fetches(plan, store, granules, jobs, task, stop))
     except BaseException:
         # A cancelled run, or Ctrl-C: Prefect cannot interrupt threads; they look at this.
         stop.set()
@@ -74,18 +96,19 @@ def fetch_everything(plan: Path, store: Path, *, granules: int, jobs: int) -> No
 
 
 def _fetches(
-    plan: Path, store: Path, granules: int, jobs: int, stop: threading.Event
+    plan: Path, store: Path, granules: int, jobs: int, task: Task[..., Any], stop: threading.Event
 ) -> Iterator[PrefectFuture[Any]]:
     """Submit one task whenever the next is asked for."""
     keys = None
     # What granules share is fetched apart, so that they do not wait for each other.
-    for companion, task in (("orbits", fetch_orbits), ("dem", fetch_dem)):
+    for companion, shared_task in (("orbits", fetch_orbits), ("dem", fetch_dem)):
         if shared := shared_keys(plan, companion):
             keys = Plan(plan).header.query.get("assets") or ["data"]
             # What is read next must be there, whatever was released.
-            yield task.submit(plan, store, keys=shared, jobs=jobs, released=True, stop=stop)
+            yield shared_task.submit(plan, store, keys=shared, jobs=jobs, released=True, stop=stop)
     count = count_batches(plan, granules)
-    task = fetch_slc if keys == ["data"] else fetch_batch
+    if keys == ["data"]:
+        task = fetch_slc
     for number in range(1, count + 1):
         yield task.submit(plan, store, number, count, keys=keys, jobs=jobs, stop=stop)
 

@@ -218,6 +218,9 @@ fetch_slc = fetch_batch.with_options(name="fetch slc", task_run_name="fetch slc 
 """`fetch_batch` for scenes that are processed and released batch by batch: with ``keys=["data"]`` it leaves
 what they share to others, and with ``released=True`` a scene that was released comes again."""
 
+fetch_bands = fetch_batch.with_options(name="fetch bands", task_run_name="fetch bands {batch} of {batches}")
+"""`fetch_batch` for bands of Sentinel-2, which `extract_bands` cuts."""
+
 fetch_orbits = fetch_batch.with_options(name="fetch orbits", task_run_name="fetch orbits")
 """`fetch_batch` for the orbit files of a whole plan: call it with ``keys=["orbit"]``."""
 
@@ -302,6 +305,101 @@ def stitch_dem(plan: Path, store: Path, out: Path, stack: str) -> Path:
     (made,) = outcome.made
     get_run_logger().info("%s %s", "already" if made.already else "stitched", made.path)
     return made.path
+
+
+@task(
+    name="extract bands",
+    task_run_name="extract bands {batch} of {batches}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def extract_bands(
+    plan: Path,
+    store: Path,
+    out: Path,
+    batch: int = 1,
+    batches: int = 1,
+    *,
+    bands: dict[str, Json] | None = None,
+) -> dict[str, Json]:
+    """Cut the staged bands of one batch of a plan, as COGs; it takes a core, and no network.
+
+    Nothing that can go wrong here goes right by itself, so it is not tried again.
+
+    Parameters
+    ----------
+    out
+        The folder for the rasters: ``OUT/PRODUCT/FILE.tif``, each with its receipt; made if it is not there.
+    batch, batches
+        Which of how many, from 1.
+    bands
+        What to make of them: see `skystage.derive.wanted.read`; default: as large as they are.
+
+    Returns
+    -------
+    Counts: ``products``, ``rasters``, ``already`` and ``skipped`` (products).
+
+    Raises
+    ------
+    FetchFailed
+        If bands of a product are not staged, or are not what they must be; all other products are made.
+    QueryError
+        If that cannot be made of the plan's bands.
+    """
+    from skystage.derive.bands import extract_all
+    from skystage.derive.wanted import read
+
+    whole = Plan(plan)
+    asked = read(bands or {}, whole.query)
+    outcome = extract_all(
+        whole, Store(store, read_only=True), out, asked.options, bands=asked.keys, batch=(batch, batches)
+    )
+    logger = get_run_logger()
+    for one in outcome.skipped:
+        logger.warning("skipped %s: %s", one.product, one.skipped)
+    outcome.raise_for_failures()
+    rasters = sum(len(one.paths) for one in outcome.made)
+    logger.info("%s rasters of %s products", rasters, len(outcome.made))
+    return {
+        "products": len(outcome.made),
+        "rasters": rasters,
+        "already": sum(one.already for one in outcome.made),
+        "skipped": len(outcome.skipped),
+    }
+
+
+@task(name="contact sheet", cache_policy=NO_CACHE, persist_result=False)
+def contact_sheet(
+    plan: Path, store: Path, path: Path, *, show: str = "", rasters: Path | None = None
+) -> Path:
+    """Draw one small picture of each Sentinel-2 product, in time order, as a PNG.
+
+    Parameters
+    ----------
+    show
+        ``TCI``, ``RGB``, ``SCL`` or the key of a band; default: the first of them that there is.
+    rasters
+        The folder that `extract_bands` wrote to: its rasters are drawn; default: the plan's staged bands.
+
+    Raises
+    ------
+    FetchFailed
+        If a product could not be drawn; all others are on the sheet.
+    MapError
+        If no product has what is to be shown.
+    """
+    from skystage.derive import sheet
+
+    found = (
+        sheet.of_plan(Plan(plan), Store(store, read_only=True))
+        if rasters is None
+        else sheet.of_folder(rasters)
+    )
+    drawn = sheet.draw(found, path, show or None)
+    get_run_logger().info("%s products, %s", len(drawn.products), drawn.shown)
+    if drawn.failures:
+        raise FetchFailed(drawn.failures, len(drawn.products))
+    return path
 
 
 @task(name="draw map", cache_policy=NO_CACHE, persist_result=False)
