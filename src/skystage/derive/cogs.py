@@ -188,6 +188,23 @@ def read(dataset: Any, window: Window) -> NDArray[Any]:
     return found
 
 
+def read_as(dataset: Any, bands: Sequence[int], shape: tuple[int, int], resampling: str) -> NDArray[Any]:
+    """Bands of a file in fewer or more pixels, rows and columns; from its overviews where they will do."""
+    from rasterio.enums import Resampling
+    from rasterio.errors import RasterioError
+
+    try:
+        found: NDArray[Any] = dataset.read(
+            list(bands),
+            out_shape=(len(bands), *shape),
+            # More pixels are the same ones several times.
+            resampling=Resampling[resampling if shape[0] < dataset.height else "nearest"],
+        )
+    except RasterioError as error:
+        raise _unreadable(Path(dataset.name).name, error) from error
+    return found
+
+
 def outside(shape: BaseGeometry, grid: Grid, window: Window) -> NDArray[np.bool_]:
     """Which pixels of a window do not belong to an area; see `Cut`."""
     import shapely
