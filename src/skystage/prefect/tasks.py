@@ -26,6 +26,7 @@ from skystage.model import Json
 from skystage.plan import Plan
 from skystage.planfile import PlanFile
 from skystage.planning import build
+from skystage.prefect.blocks import open_access
 from skystage.release import release_plan
 from skystage.store import Store
 from skystage.transport import Access
@@ -159,6 +160,7 @@ def fetch_batch(
     keys: list[str] | None = None,
     jobs: int = 4,
     released: bool = False,
+    credentials: str | None = None,
     stop: threading.Event | None = None,
 ) -> dict[str, Json]:
     """Stage one batch of a plan.
@@ -173,6 +175,8 @@ def fetch_batch(
         Assets at a time.
     released
         Whether to fetch what was released as well.
+    credentials
+        A Block with credentials, as ``TYPE/NAME``; default: those of the environment and netrc.
     stop
         When set, the batch ends at the next block; what has arrived is continued later.
 
@@ -201,7 +205,7 @@ def fetch_batch(
     outcome = fetch_plan(
         Plan(plan),
         Store(store),
-        Access(),
+        open_access(credentials),
         batch=(batch, batches),
         keys=keys,
         jobs=jobs,
