@@ -19,11 +19,18 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from skystage.archives import Changed, Search
-from skystage.archives.values import Many
 from skystage.archives.stac_items import ARCHIVE, granule
+from skystage.archives.values import Many
 from skystage.criteria import BUILT_IN, WORDS, canonical_criteria, comparable, number_of
-from skystage.errors import CatalogueUnavailable, IncompleteSearch, NotFound, QueryError, SearchError, TransferError
-from skystage.model import BODIES, Granule, Json, Query, canonical, from_iso, iso
+from skystage.errors import (
+    CatalogueUnavailable,
+    IncompleteSearch,
+    NotFound,
+    QueryError,
+    SearchError,
+    TransferError,
+)
+from skystage.model import Granule, Json, Query, canonical, from_iso, iso
 
 if TYPE_CHECKING:
     from pystac_client import Client
@@ -112,9 +119,9 @@ class Criteria(BaseModel):
     cql2: Annotated[Any, AfterValidator(_cql2)] | None = None
     body: Literal["earth", "moon", "mars", "mercury", "venus"] | None = None
     """The body that the area lies on."""
-    sortby: Annotated[list[Name], BeforeValidator(_texts), Field(min_length=1), AfterValidator(_sorted_by)] | None = (
-        None
-    )
+    sortby: (
+        Annotated[list[Name], BeforeValidator(_texts), Field(min_length=1), AfterValidator(_sorted_by)] | None
+    ) = None
     """Properties, a descending one with ``-``: of what `max_items` takes the first."""
     max_items: Annotated[int, Field(ge=1)] | None = None
     fields: Many[Name] | None = None
@@ -181,7 +188,9 @@ class Stac:
 
         def wanted(one: Granule) -> Granule:
             if not query.assets and not query.select:
-                keys = sorted({asset.key for asset in one.assets} | {lacking.key for lacking in one.unresolved})
+                keys = sorted(
+                    {asset.key for asset in one.assets} | {lacking.key for lacking in one.unresolved}
+                )
                 raise QueryError("assets: say which are wanted", hint=f"{one.id} has: {', '.join(keys)}")
             return replace(one, unresolved=tuple(item for item in one.unresolved if item.key in query.assets))
 
@@ -296,7 +305,8 @@ def _document(io: StacApiIO, source: Any, **asked: Any) -> dict[str, Any]:
     if not isinstance(found, dict):
         name = source if isinstance(source, str) else source.href
         raise CatalogueUnavailable(
-            f"stac: {name} answered with something else than JSON", hint="a gateway's error page? try again later"
+            f"stac: {name} answered with something else than JSON",
+            hint="a gateway's error page? try again later",
         )
     return found
 
@@ -350,7 +360,9 @@ def _refuse_unknown(wanted: Iterable[str], answer: _Answer, client: Client | Non
 def _asked(client: Client, io: StacApiIO, query: Query, answer: _Answer) -> Iterator[_Item]:
     """All that an API finds, page by page."""
     url = client.get_self_href() or query.criteria["url"]
-    posts = {str(link.extra_fields.get("method", "GET")).upper() for link in client.links if link.rel == "search"}
+    posts = {
+        str(link.extra_fields.get("method", "GET")).upper() for link in client.links if link.rel == "search"
+    }
     method = "GET" if posts and "POST" not in posts else "POST"
     asked = client.search(method=method, **_parameters(client, query))
     order = _in_order(query.criteria.get("sortby"))
@@ -412,7 +424,11 @@ def _tests(query: Mapping[str, Json]) -> Iterator[tuple[str, dict[str, Json]]]:
             continue  # what archives write in several ways
         if isinstance(wanted, Mapping):
             # Times are compared as text by some servers, with and without fractions of a second.
-            test = {_SIDES[side][0]: _widened(value, _SIDES[side][1]) for side, value in wanted.items() if side in _SIDES}
+            test = {
+                _SIDES[side][0]: _widened(value, _SIDES[side][1])
+                for side, value in wanted.items()
+                if side in _SIDES
+            }
         elif isinstance(wanted, list):
             test = {"in": wanted} if all(map(_plain, wanted)) else {}
         else:
@@ -499,7 +515,9 @@ def _in_order(sortby: list[str] | None) -> Any:
         if last and type(last[0]) is not type(value) and isinstance(value, str):
             return
         if last and (value > last[0] if sortby[0][0] == "-" else value < last[0]):
-            raise SearchError(f"stac: the server does not sort by {name}", hint="leave out sortby and max_items")
+            raise SearchError(
+                f"stac: the server does not sort by {name}", hint="leave out sortby and max_items"
+            )
         last[:] = [value]
 
     return check
@@ -525,7 +543,9 @@ def _walked(
         except (APIError, OSError, SearchError) as error:
             # A link to nowhere is an item that was counted and did not come.
             if not query.allow_incomplete:
-                raise SearchError(f"stac: {href}: {error}", hint="`allow_incomplete: true` goes on without it") from error
+                raise SearchError(
+                    f"stac: {href}: {error}", hint="`allow_incomplete: true` goes on without it"
+                ) from error
             search.hits += 1
             continue
         if "features" in found or found.get("type") == "Feature":
