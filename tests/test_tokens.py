@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -294,6 +295,22 @@ def test_a_directory_that_is_taken_away_meanwhile_is_a_typed_error(tmp_path):
     directory(tmp_path).touch()
     with pytest.raises(StoreError, match="no lock can be made"):
         scheme.authorization(DOWNLOAD)
+
+
+@pytest.mark.parametrize("spoil", ["the directory goes", "a folder stands there"])
+def test_what_cannot_be_written_is_not_shared_and_not_lost(tmp_path, spoil):
+    shared = Shared(("cdse", "ada", "engine"))
+    if spoil == "the directory goes":
+        shutil.rmtree(directory(tmp_path))
+    else:
+        (directory(tmp_path) / f"{shared._name}.json" / "x").mkdir(parents=True)
+    assert shared.read() == Token()
+    shared.write(TOKEN)
+    assert shared.problem
+    assert "SKYSTAGE_STATE" in shared.fix
+    assert shared.read() == TOKEN
+    assert shared.lock() is None
+    assert not any(path.is_file() and b'"r"' in path.read_bytes() for path in tmp_path.rglob("*"))
 
 
 # --------------------------------------------------------------------------------------------------

@@ -98,7 +98,13 @@ def search(query: dict[str, Json], path: Path, base: Path | None = None) -> Path
     retry_condition_fn=is_transient,
 )
 def filter_granules(
-    query: dict[str, Json], searched: Path, path: Path, base: Path | None = None, *, allow_empty: bool = False
+    query: dict[str, Json],
+    searched: Path,
+    path: Path,
+    base: Path | None = None,
+    *,
+    allow_empty: bool = False,
+    credentials: str | None = None,
 ) -> Path:
     """Filter what was searched, find its companions, and freeze it into a plan file.
 
@@ -114,6 +120,9 @@ def filter_granules(
         The folder that files named in the query are relative to; default: the current one.
     allow_empty
         Whether a query that matches nothing is a result and no failure.
+    credentials
+        A Block with credentials, as ``TYPE/NAME``; default: those of the environment and netrc. Archives
+        whose products' own metadata say what is in them ask for them here already.
 
     Raises
     ------
@@ -126,7 +135,7 @@ def filter_granules(
     """
     logger = get_run_logger()
     asked = queries.parse(query, base=base or Path())
-    plan = build(asked, path, Access(), searched=searching.SearchFile(searched))
+    plan = build(asked, path, open_access(credentials), searched=searching.SearchFile(searched))
     totals = plan.header.totals
     logger.info("kept %s granules, %s bytes", totals.granules, totals.bytes)
     for reason, count in totals.dropped.items():
