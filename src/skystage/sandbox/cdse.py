@@ -14,8 +14,11 @@ from skystage.sandbox.cdse_catalogue import DOWNLOAD, Catalogue
 from skystage.sandbox.cdse_catalogue import HOST as CATALOGUE
 from skystage.sandbox.cdse_downloads import Downloads
 from skystage.sandbox.cdse_stac import HOST as STAC
+from skystage.sandbox.cdse_stac import THUMBNAILS as PICTURES
 from skystage.sandbox.cdse_stac import Stac
 from skystage.sandbox.copernicus import products, recorded
+from skystage.sandbox.eodata import HOST as EODATA
+from skystage.sandbox.eodata import Eodata
 from skystage.sandbox.messages import Reply, Request, Service, json_reply
 from skystage.sandbox.world import World
 
@@ -37,7 +40,9 @@ def hosts(world: World) -> dict[str, Service]:
         CATALOGUE: catalogue.answer,
         DOWNLOAD: downloads.answer,
         ZIPPER: downloads.answer,
+        PICTURES: downloads.answer,
         STAC: Stac(held).answer,
+        EODATA: Eodata(held).answer,
     }
 
 
