@@ -81,11 +81,11 @@ class Eodata:
         ]
 
     def _find(self, key: str) -> Content | None:
-        folder, _, path = key.partition(".SAFE/")
-        product = self._products.get(f"{folder}.SAFE/" if path else key)
+        folder, inside, path = key.partition(".SAFE/")
+        product = self._products.get(folder + inside)
         if product is None:
             return None
-        return product.files.get(path) if path else product.content
+        return product.files.get(path) if inside else product.content
 
     def _keys(self, prefix: str, delimiter: str, after: str) -> Iterator[str]:
         """The keys behind one, in order: of folders that a delimiter hides, only the first."""
