@@ -275,6 +275,9 @@ class _Entry(dict[str, Any]):
             "ContentLength": self.get("ContentLength"),
             "Checksum": self.get("Checksum"),
         }
+        if "DeletionDate" in stamps:
+            for name in ("@odata.mediaContentType", "Online", "EvictionDate", "S3Path"):
+                del record[name]
         for name in expansions:
             record[name] = self.get(name)
         return record
