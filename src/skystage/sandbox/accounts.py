@@ -28,6 +28,9 @@ CLIENT = "sandbox-client"
 SENTINEL_HUB = "sandbox-sentinel-hub"
 """A client whose tokens are good for Sentinel Hub, and not for downloads."""
 CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105
+S3_KEY = "SANDBOX0ACCESS0KEY00"
+S3_SECRET = "sandbox-secret-key"  # noqa: S105 - as above
+"""The account's keys for the Copernicus Data Space's S3."""
 
 EARTHDATA = "urs.earthdata.nasa.gov"
 CDSE = "dataspace.copernicus.eu"
