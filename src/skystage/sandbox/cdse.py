@@ -16,6 +16,8 @@ from skystage.sandbox.cdse_downloads import Downloads
 from skystage.sandbox.cdse_stac import HOST as STAC
 from skystage.sandbox.cdse_stac import THUMBNAILS, Stac
 from skystage.sandbox.copernicus import products, recorded
+from skystage.sandbox.eodata import HOST as EODATA
+from skystage.sandbox.eodata import Eodata
 from skystage.sandbox.messages import Reply, Request, Service, json_reply, redirect
 from skystage.sandbox.world import World
 
@@ -39,6 +41,7 @@ def hosts(world: World) -> dict[str, Service]:
         DOWNLOAD: downloads.answer,
         ZIPPER: downloads.answer,
         STAC: Stac(held).answer,
+        EODATA: Eodata(held).answer,
         THUMBNAILS: lambda request: redirect(301, f"https://{_PICTURES}{request.target}"),
         _PICTURES: downloads.answer,
     }
