@@ -15,6 +15,7 @@ USER = Secret(username="ada", password="engine", found="argument")
 VARIABLES = (
     *("EARTHDATA_TOKEN", "EARTHDATA_USERNAME", "EARTHDATA_PASSWORD"),
     *("CDSE_TOKEN", "CDSE_USERNAME", "CDSE_PASSWORD", "CDSE_TOTP"),
+    *("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY"),
 )
 
 
@@ -209,3 +210,15 @@ def test_a_given_cdse_token_is_not_renewed():
     scheme = Cdse(Service(), Secret(token="mine"))
     assert scheme.authorization("download.dataspace.copernicus.eu") == "Bearer mine"
     assert not scheme.renew("Bearer mine")
+
+
+def test_the_keys_for_eodata_are_looked_for_as_everything_else(monkeypatch, tmp_path):
+    with pytest.raises(CredentialsMissing, match="CDSE_S3_ACCESS_KEY"):
+        auth.eodata_keys(None)
+    (tmp_path / "netrc").write_text("machine eodata.dataspace.copernicus.eu login KEY password WORD\n")
+    (tmp_path / "netrc").chmod(0o600)
+    assert auth.eodata_keys(None) == Secret(username="KEY", password="WORD", found=str(tmp_path / "netrc"))
+    monkeypatch.setenv("CDSE_S3_ACCESS_KEY", "key")
+    monkeypatch.setenv("CDSE_S3_SECRET_KEY", "word")
+    assert auth.eodata_keys(None).username == "key"
+    assert auth.eodata_keys(USER) is USER

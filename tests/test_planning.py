@@ -44,6 +44,9 @@ class Toy:
     def offline(self, granule):
         return not granule.properties.get("online", True)
 
+    def resolve(self, granules, query, access):
+        return granules
+
 
 KINDS = {"data": "image/tiff", "label": None, "browse": "image/jpeg"}
 

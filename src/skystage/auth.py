@@ -117,6 +117,35 @@ def find(explicit: Secret | None, *, variables: Mapping[str, str], machine: str)
     return Secret(username=entry[0], password=entry[2] or "", found=str(path))
 
 
+EODATA = "eodata.dataspace.copernicus.eu"
+"""The S3 endpoint of the Copernicus Data Space; its keys are the user's own, apart from the log-in."""
+
+
+def eodata_keys(explicit: Secret | None) -> Secret:
+    """The keys for the Copernicus Data Space's S3: access key as `username`, secret key as `password`.
+
+    Looked for as everything else (`find`), in ``CDSE_S3_ACCESS_KEY`` and ``CDSE_S3_SECRET_KEY``, and under
+    the endpoint's name in netrc.
+
+    Raises
+    ------
+    CredentialsMissing
+        If there are none.
+    """
+    keys = find(
+        explicit,
+        variables={"username": "CDSE_S3_ACCESS_KEY", "password": "CDSE_S3_SECRET_KEY"},
+        machine=EODATA,
+    )
+    if not keys:
+        raise CredentialsMissing(
+            "Copernicus Data Space: no S3 keys",
+            hint=f"set CDSE_S3_ACCESS_KEY and CDSE_S3_SECRET_KEY, or a netrc entry for {EODATA}; "
+            "make them at https://eodata-s3keysmanager.dataspace.copernicus.eu",
+        )
+    return keys
+
+
 def _within(host: str, domains: tuple[str, ...]) -> bool:
     return any(host == domain or host.endswith(f".{domain}") for domain in domains)
 

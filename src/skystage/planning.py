@@ -9,7 +9,8 @@ back because the newest is offline. Granules pass by one at a time and lie on di
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,22 +52,34 @@ def build(query: Query, path: Path | str, access: Access, *, searched: SearchFil
         archives.find_companions(name)([], options, access)
     asked = filters.Filter(query.filter, properties=archive.properties, area=query.area)
     reason = _first_reason(query, archive, asked)
-    with Spool() as spool:
+    wanted = query.assets or (archive.asset_keys or ())[:1]
+    with ExitStack() as stack:
+        spool = stack.enter_context(Spool())
         search = archive.search(query, access) if searched is None else searched.search(query)
         for granule in search:
             spool.add(
-                _with_wanted_assets(granule, query, archive),
+                replace(
+                    granule, assets=tuple(one for one in granule.assets if not wanted or one.key in wanted)
+                ),
                 reason=reason(granule),
                 sensing=archive.sensing(granule),
                 processed=archive.processed(granule),
                 swath=asked.swath(granule),
-                keys={asset.key for asset in granule.assets},
+                keys=_keys(granule),
             )
         # An older processing is superseded, whatever else it was dropped for.
         filters.dedupe(spool)
         asked.finish(spool)
+        if (resolved := archive.resolve(spool, query, access)) is not spool:
+            # Each of them took a look at a product: once is enough, however often they are iterated over.
+            settled = stack.enter_context(Spool())
+            for granule in resolved:
+                settled.add(granule, keys=_keys(granule))
+            spool = settled
         _check_keys(query, spool)
-        granules: Iterable[Granule] = spool
+        granules: Iterable[Granule] = archives.Changed(
+            spool, lambda granule: _with_wanted_assets(granule, query, wanted)
+        )
         companions: list[Companion] = []
         degraded = list(search.degraded)
         for name, options in sorted(query.companions.items()):
@@ -110,19 +123,26 @@ def _first_reason(query: Query, archive: Archive, asked: Filter) -> Callable[[Gr
     return reason
 
 
-def _with_wanted_assets(granule: Granule, query: Query, archive: Archive) -> Granule:
+def _with_wanted_assets(granule: Granule, query: Query, wanted: Sequence[str]) -> Granule:
     """Leave a granule the assets that the query wants, and say which of them it lacks."""
     from skystage import filters
 
-    wanted = query.assets or (archive.asset_keys or ())[:1]
     had = {asset.key: asset for asset in reversed(granule.assets)}
     assets = tuple(had[key] for key in wanted if key in had) if wanted else granule.assets
     if query.select:
         assets = tuple(asset for asset in assets if filters.selects(query.select, asset))
+    said = {item.key for item in granule.unresolved}
     lacking = tuple(
-        Unresolved(key=key, reason="the archive lists no such file") for key in wanted if key not in had
+        Unresolved(key=key, reason="the archive lists no such file")
+        for key in wanted
+        if key not in had and key not in said
     )
     return replace(granule, assets=assets, unresolved=granule.unresolved + lacking)
+
+
+def _keys(granule: Granule) -> set[str]:
+    """The keys of the assets that a granule has, or has and cannot give."""
+    return {asset.key for asset in granule.assets} | {lacking.key for lacking in granule.unresolved}
 
 
 def _check_keys(query: Query, spool: Spool) -> None:

@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 import urllib.request
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -154,6 +155,8 @@ class Access:
         buckets = [one for one in sources if one.auth in DIRECT]
         direct = [one for one in buckets if self.keys(one.auth or "").useless() is None]
         others = [one for one in sources if one.auth not in DIRECT]
+        # Most people have no keys for it, and the same bytes by https.
+        others = [one for one in others if one.auth != s3.EODATA or self.check(one) is None]
         return [*direct, *others] or sources
 
     def check(self, source: Source) -> CredentialsMissing | NoSource | None:
@@ -164,8 +167,8 @@ class Access:
             if source.auth in DIRECT:
                 logged_in = Source(href=DIRECT[source.auth].address, auth=DIRECT[source.auth].auth)
                 return self.keys(source.auth).useless() or self.check(logged_in)
-            if source.auth == s3.SCHEME:
-                s3.credentials(self.secret(s3.SCHEME))
+            if source.auth in (s3.SCHEME, s3.EODATA):
+                s3.credentials(self.secret(source.auth))
                 return None
             self.scheme(source.auth)
             if not self.scheme(source.auth).secret:
@@ -176,6 +179,8 @@ class Access:
 
     def secret(self, scheme: str) -> auth.Secret | None:
         """The keys to sign requests with: those that the caller gave for a scheme, or an archive's own."""
+        if scheme == s3.EODATA:
+            return auth.eodata_keys(self._secrets.get(scheme))
         return self.keys(scheme).secret() if scheme in DIRECT else self._secrets.get(scheme)
 
     def keys(self, name: str) -> Keys:
@@ -193,11 +198,17 @@ class Access:
         stop: threading.Event | None = None,
         *,
         wait: bool = True,
+        content: bytes | None = None,
     ) -> Iterator[Body]:
         """Ask for a source's bytes, following redirects, and give the response to read.
 
         The slots of all hosts on the way are held until the body has been read, so that a limit on
         any of them limits the transfer.
+
+        Parameters
+        ----------
+        content
+            What to ask with, by POST: for catalogues whose questions are documents. None to GET.
 
         Raises
         ------
@@ -210,14 +221,27 @@ class Access:
             If a slot would have to be waited for, and `wait` is not set.
         """
         with _Slots(self, source, stop, wait=wait) as slots:
-            yield slots.follow(headers)
+            yield slots.follow(headers, content)
 
     def has_room(self, source: Source, host: str) -> bool:
         """Whether the host would take one more connection at once."""
         return self.limits.has_room(_Slots(self, source).account, host)
 
-    def read(self, url: str, *, auth_scheme: str | None = None, limit: int = 64 << 20) -> bytes:
+    def read(
+        self,
+        url: str,
+        *,
+        auth_scheme: str | None = None,
+        limit: int = 64 << 20,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> bytes:
         """Read a small document (a listing, a label) whole, trying again while that can help.
+
+        Parameters
+        ----------
+        content
+            See `open`.
 
         Raises
         ------
@@ -225,19 +249,21 @@ class Access:
             On any status but 200, and on a body that is cut or longer than `limit` bytes.
         """
         name = url.partition("?")[0]
+        source = Source(href=url, auth=auth_scheme)
+        sent = {**(headers or {}), "Accept-Encoding": "gzip"}
 
         def once() -> bytes:
-            with self.open(Source(href=url, auth=auth_scheme), {"Accept-Encoding": "identity"}) as body:
+            with self.open(source, sent, content=content) as body:
                 if body.head.status != 200:
                     raise failure(body.head, name)
-                content = bytearray()
+                came = bytearray()
                 for block in body.blocks():
-                    content += block
-                    if len(content) > limit:
+                    came += block
+                    if len(came) > limit:
                         raise WrongBody(f"{name}: more than {limit:,} bytes")
-                if body.head.length not in (None, len(content)):
-                    raise ShortBody(f"{name}: {len(content):,} bytes of {body.head.length:,}")
-                return bytes(content)
+                if body.head.length not in (None, len(came)):
+                    raise ShortBody(f"{name}: {len(came):,} bytes of {body.head.length:,}")
+                return _unpacked(bytes(came), limit, name) if body.head.compressed else bytes(came)
 
         return patiently(once)
 
@@ -316,11 +342,13 @@ class _Slots:
         self._stop = stop or threading.Event()
         self._wait = wait
         self._source = source
-        self._signs = source.auth if source.auth in (s3.SCHEME, *DIRECT) else None
+        self._signs = source.auth if source.auth in (s3.SCHEME, s3.EODATA, *DIRECT) else None
         self._scheme = None if source.auth is None or self._signs else access.scheme(source.auth)
         self.account = "anonymous"
         if self._scheme is not None:
             self.account = f"{self._scheme.name}-{self._scheme.secret.account}"
+        elif self._signs == s3.EODATA and (keys := access.secret(s3.EODATA)) is not None:
+            self.account = f"{s3.EODATA}-{keys.account}"
         self._held: dict[str, Slot] = {}
         self._response: urllib3.BaseHTTPResponse | None = None
         self._alive = False
@@ -333,15 +361,17 @@ class _Slots:
         for host, slot in self._held.items():
             self._access.limits.release(self.account, host, slot)
 
-    def follow(self, headers: Mapping[str, str]) -> Body:
+    def follow(self, headers: Mapping[str, str], content: bytes | None = None) -> Body:
         start = url = s3.https_url(self._source.href)
         direct = DIRECT.get(self._source.auth or "")
         region = direct.region if direct else s3.DEFAULT_REGION
+        if self._signs == s3.EODATA:
+            region = s3.EODATA_REGION
         renewed = False
         for _ in range(HOPS):
             pause(self._stop)
             sent = self._headers(url, headers, region)
-            response = self._ask(url, sent)
+            response = self._ask(url, sent, content)
             status, said = response.status, response.headers
             _, host = address(url)
             if 300 <= status < 500:
@@ -389,7 +419,7 @@ class _Slots:
     def _headers(self, url: str, headers: Mapping[str, str], region: str) -> dict[str, str]:
         scheme, host = address(url)
         sent = {"User-Agent": USER_AGENT, **headers}
-        if s3.belongs(scheme, host):
+        if s3.belongs(self._signs, scheme, host):
             if self._source.requester_pays:
                 sent["x-amz-request-payer"] = "requester"
             if self._signs:
@@ -400,7 +430,7 @@ class _Slots:
                 sent["Authorization"] = word
         return sent
 
-    def _ask(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def _ask(self, url: str, headers: Mapping[str, str], content: bytes | None) -> urllib3.BaseHTTPResponse:
         self._finish()
         _, host = address(url)
         if host not in self._held:
@@ -423,9 +453,10 @@ class _Slots:
         self._access.asking(self._stop)
         try:
             response = slot.connection.request(
-                "GET",
+                "GET" if content is None else "POST",
                 url,
                 headers=headers,
+                body=content,
                 redirect=False,
                 retries=False,
                 preload_content=False,
@@ -490,6 +521,20 @@ def _excerpt(response: urllib3.BaseHTTPResponse) -> str:
 
 
 _SAID = re.compile(r"<(?:Code|Message|title)>([^<]*)</")
+
+
+def _unpacked(packed: bytes, limit: int, name: str) -> bytes:
+    """A small document that came in gzip: the only packing that was asked for."""
+    try:
+        unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        document = unpacking.decompress(packed, limit + 1)
+    except zlib.error as error:
+        raise WrongBody(f"{name}: packed in a way that was not asked for") from error
+    if len(document) > limit:
+        raise WrongBody(f"{name}: more than {limit:,} bytes")
+    if not unpacking.eof:
+        raise ShortBody(f"{name}: its packing ends too early")
+    return document
 
 
 def _joined(url: str, location: str) -> str:

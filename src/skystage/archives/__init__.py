@@ -102,6 +102,15 @@ class Archive(Protocol):
         """Whether the archive would have to restore it before it can be fetched."""
         ...
 
+    def resolve(self, granules: Iterable[Granule], query: Query, access: Access) -> Iterable[Granule]:
+        """The granules that were kept, in the same order, with what only their own metadata tells.
+
+        An archive that says all in its search gives them back as they are. Others read small documents of
+        each product (`skystage.documents`) and add its files as assets; what cannot be read is a reason
+        in `Granule.unresolved`.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Companions:

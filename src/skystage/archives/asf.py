@@ -70,6 +70,11 @@ class Asf:
         del granule
         return False
 
+    def resolve(self, granules: Iterable[Granule], query: Query, access: Access) -> Iterable[Granule]:
+        """See `skystage.archives.Archive.resolve`."""
+        del query, access
+        return granules
+
 
 _S1_NAME = re.compile(r"(?P<sensing>S1[A-D]?_.+)_[0-9A-F]{4}")
 

@@ -11,7 +11,7 @@ import re
 import xml.etree.ElementTree as ET
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -101,6 +101,11 @@ class Safe:
         """See `skystage.archives.Archive.offline`."""
         del granule
         return False
+
+    def resolve(self, granules: Iterable[Granule], query: Query, access: Access) -> Iterable[Granule]:
+        """See `skystage.archives.Archive.resolve`."""
+        del query, access
+        return granules
 
 
 def _products(folder: Path, *, recursive: bool) -> dict[str, list[Path]]:

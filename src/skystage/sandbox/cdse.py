@@ -13,7 +13,9 @@ from skystage.sandbox.accounts import CDSE
 from skystage.sandbox.cdse_catalogue import DOWNLOAD, Catalogue
 from skystage.sandbox.cdse_catalogue import HOST as CATALOGUE
 from skystage.sandbox.cdse_downloads import Downloads
-from skystage.sandbox.copernicus import products
+from skystage.sandbox.cdse_stac import HOST as STAC
+from skystage.sandbox.cdse_stac import Stac
+from skystage.sandbox.copernicus import products, recorded
 from skystage.sandbox.messages import Reply, Request, Service, json_reply
 from skystage.sandbox.world import World
 
@@ -28,12 +30,14 @@ _REFRESH_LIFETIME = 3600.0
 def hosts(world: World) -> dict[str, Service]:
     """CDSE's hosts."""
     held = {product.id: product for product in products(world.catalogue)}
-    catalogue, downloads = Catalogue(held), Downloads(held, world.accounts)
+    deleted = {record["Id"]: recorded(record) for record in world.catalogue.deleted}
+    catalogue, downloads = Catalogue(held, deleted), Downloads(held, world.accounts)
     return {
         IDENTITY: lambda request: _identity(world, request),
         CATALOGUE: catalogue.answer,
         DOWNLOAD: downloads.answer,
         ZIPPER: downloads.answer,
+        STAC: Stac(held).answer,
     }
 
 

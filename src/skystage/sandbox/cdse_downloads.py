@@ -1,4 +1,4 @@
-"""The download hosts of the Copernicus Data Space: they want a token, and allow an account four at once."""
+"""The download hosts of the Copernicus Data Space: they want a token, and take four requests at once."""
 
 from __future__ import annotations
 
