@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import tracemalloc
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -787,6 +788,21 @@ def test_what_cannot_be_had_fails_unless_the_query_allows_it(planned, store, tmp
             )
     lenient = planned({NEW: ["B04_10m"]}, unresolved=gap, allow_missing=("B8A_20m",))
     assert len(extract_all(lenient, store, tmp_path / "out").made[0].paths) == 1
+
+
+def test_a_band_that_was_asked_for_without_its_resolution_has_it_in_its_name(planned, store, tmp_path):
+    plan = planned({NEW: ["B04_10m", "SCL_20m"]})
+    granules = [
+        replace(one, assets=tuple(replace(asset, key=asset.key[:3]) for asset in one.assets))
+        for one in plan.granules()
+    ]
+    named = plans.write(tmp_path / "named", query=Query(archive="cdse"), granules=granules, hits=1, received=1)
+    options = Options(stack=True, resolution=20, resampling="average", mask=(9,))
+    for bands in ([], ["B04", "SCL"], ["B04_10m", "SCL_20m"]):
+        done = extract_all(named, store, tmp_path / "out", options, bands=bands).made[0]
+        assert done.paths[0].name == f"{STEM}_stack_at_20m_masked.tif"
+    with rasterio.open(done.paths[0]) as file:
+        assert file.descriptions == ("B04_10m", "SCL_20m")
 
 
 def test_a_product_without_bands_fails_beside_others(planned, store, tmp_path):

@@ -300,12 +300,16 @@ def extract_all(
 
 
 def band_assets(granule: Granule) -> dict[str, Asset]:
-    """The bands of a granule by key: its JPEG 2000 files that are named as bands are."""
-    return {
-        asset.key: asset
-        for asset in granule.assets
-        if asset.name.endswith(".jp2") and Band.named(asset.name.removesuffix(".jp2")) is not None
-    }
+    """The bands of a granule: its JPEG 2000 files that are named as bands are, by the key in their names.
+
+    A plan that was asked for ``B02`` calls the finest one so; here it is ``B02_10m``.
+    """
+    named = (
+        (Band.named(one.name.removesuffix(".jp2")), one)
+        for one in granule.assets
+        if one.name.endswith(".jp2")
+    )
+    return {band.key: asset for band, asset in named if band is not None}
 
 
 def finest(key: str, keys: Mapping[str, object]) -> str | None:
