@@ -218,6 +218,38 @@ def test_the_example_for_interferograms_gives_the_same_by_both(box, server, tmp_
     assert box.requests() == []
 
 
+def test_the_example_for_sentinel_2_gives_the_same_by_both(box, server, tmp_path):
+    config = ROOT / "config" / "sentinel2.yaml"
+    subprocess.run(
+        [*SNAKEMAKE, "--configfile", config, "--quiet", "rules"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        check=True,
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    script = ROOT / "flows" / "sentinel2_bands.py"
+    subprocess.run([sys.executable, script, config], cwd=elsewhere, check=True)
+    ours, theirs = elsewhere / "results", tmp_path / "results"
+    assert manifest(ours) == manifest(theirs)
+    assert Plan(ours / "plan.ndjson").header.totals.granules == 7
+    rasters = {
+        path: (ours / "bands" / path).read_bytes() for path in below(ours / "bands") if path.endswith(".tif")
+    }
+    assert len(rasters) == 30, "one of seven is too cloudy; five bands each"
+    assert {path for path in below(theirs / "bands") if path.endswith(".tif")} == set(rasters)
+    assert all((theirs / "bands" / path).read_bytes() == content for path, content in rasters.items())
+    assert (ours / "sheet.png").read_bytes() == (theirs / "sheet.png").read_bytes()
+
+    box.clear()
+    flow = imported(script).sentinel2_bands
+    options = yaml.safe_load(config.read_text())
+    before = {path: path.stat().st_mtime_ns for path in (ours / "bands").rglob("*.tif")}
+    flow(**{**options, "plan": str(ours / "plan.ndjson")}, results=ours)
+    assert box.requests() == []
+    assert {path: path.stat().st_mtime_ns for path in (ours / "bands").rglob("*.tif")} == before
+
+
 def below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
@@ -245,7 +277,14 @@ def test_a_disk_that_holds_a_batch_is_enough(box, server, locked, tmp_path):
     assert all(one_by_one(released=True))
 
 
-@pytest.mark.parametrize(("name", "without"), [("stage", ["layout"]), ("insar_stack", [])])
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("stage", ["layout", "bands", "sheet"]),
+        ("insar_stack", ["bands", "sheet"]),
+        ("sentinel2_bands", ["layout"]),
+    ],
+)
 def test_the_parameters_of_the_flows_are_the_keys_of_the_snakemake_config(server, name, without):
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
     flow = getattr(imported(ROOT / "flows" / f"{name}.py"), name)
@@ -360,6 +399,43 @@ def test_a_wrong_configuration_ends_the_script_with_one_clear_line(
         flows.main(flows.stage, flows.__doc__)
     assert line in (str(ended.value) if isinstance(ended.value.code, str) else capsys.readouterr().err)
     assert box.requests() == []
+
+
+@pytest.mark.parametrize("said", ["query", "plan"])
+def test_bands_that_cannot_be_cut_are_found_before_anything_is_asked(box, flows, access, tmp_path, said):
+    query = {"archive": "cdse", "collection": "SENTINEL-2", "tile": "31UFS", "product_type": "S2MSI2A"}
+    query |= {"start": "2018-06-17", "end": "2018-06-17", "assets": ["B04_10m"]}
+    asked: dict[str, typing.Any] = {"query": query}
+    if said == "plan":
+        asked = {"plan": str(build(parse(query), tmp_path / "locked.ndjson", access).path)}
+        box.clear()
+    flow = imported(ROOT / "flows" / "sentinel2_bands.py").sentinel2_bands
+    with pytest.raises(QueryError, match="bands.max_cloud: the query brings no SCL"):
+        flow(**asked, results=tmp_path / "results", bands={"max_cloud": 0.3})
+    assert box.requests() == []
+
+
+def test_a_product_that_cannot_be_cut_is_named_and_the_others_are_cut(box, access, server, tmp_path):
+    from prefect import flow
+
+    from skystage.prefect import contact_sheet, extract_bands, fetch_bands
+
+    query = {"archive": "cdse", "collection": "SENTINEL-2", "tile": "31UFS", "product_type": "S2MSI2A"}
+    query |= {"start": "2018-06-17", "end": "2018-06-20", "assets": ["SCL_20m"], "cloud_cover": {"max": 20}}
+    plan = build(parse(query), tmp_path / "plan.ndjson", access)
+    store = tmp_path / "store"
+    lost, kept = plan.granules()
+
+    @flow
+    def cut() -> Path:
+        fetch_bands(plan.path, store)
+        (store / lost.assets[0].path).unlink()
+        with pytest.raises(FetchFailed, match=f"{lost.id}: .* not staged"):
+            extract_bands(plan.path, store, tmp_path / "bands")
+        return contact_sheet(plan.path, store, tmp_path / "sheet.png", rasters=tmp_path / "bands")
+
+    assert cut().read_bytes().startswith(b"\x89PNG")
+    assert [path.parent.name for path in (tmp_path / "bands").rglob("*.tif")] == [kept.id]
 
 
 @pytest.fixture

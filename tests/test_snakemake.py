@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from skystage.derive.bands import extract_all
+from skystage.derive.wanted import read
 from skystage.plan import Plan
 from skystage.planning import build
 from skystage.query import parse
@@ -35,6 +37,21 @@ TWO_STACKS: dict[str, Any] = {
     "start": "2018-01-01",
     "end": "2018-02-15",
     "with": {"dem": {"name": "glo_30"}},
+}
+# Three products of Sentinel-2, the last of them cloudier over the area than 0.1.
+BANDS: dict[str, Any] = {
+    "query": {
+        "archive": "cdse",
+        "collection": "SENTINEL-2",
+        "product_type": "S2MSI2A",
+        "tile": "31UFS",
+        "area": [5.0, 50.75, 5.2, 50.9],
+        "start": "2018-06-20",
+        "end": "2018-06-27",
+        "cloud_cover": {"max": 20},
+        "assets": ["B04_10m", "SCL_20m"],
+    },
+    "bands": {"area": "query"},
 }
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -318,6 +335,115 @@ def test_orbits_and_elevation_are_paired_and_stitched_and_what_is_deleted_comes_
     assert box.requests() == []
 
 
+def rasters(folder: Path) -> dict[str, bytes]:
+    """The rasters below a folder, by product and name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("S2*/*.tif"))}
+
+
+def test_bands_are_cut_and_the_cloudy_are_skipped_and_a_second_run_does_nothing(box, work, snakemake):
+    config = {"query": BANDS["query"], "bands": {"area": "query", "max_cloud": 0.05, "keys": ["B04"]}}
+    snakemake(sheet="B04", **config)
+    results = work / "results"
+    plan = Plan(results / "plan.ndjson")
+    receipts = [json.loads(path.read_text()) for path in sorted((results / "extracted").iterdir())]
+    assert len(receipts) == 2
+    made, skipped = ([one for each in receipts for one in each[what]] for what in ("made", "skipped"))
+    assert len(made) == 2
+    assert [one["granule"][:19] for one in skipped] == ["S2A_MSIL2A_20180627"]
+    assert "at most 0.05" in skipped[0]["reason"]
+    paths = [path for one in made for path in one["paths"]]
+    assert all((work / path).is_file() for path in paths)
+    assert len(rasters(results / "bands")) == len(paths) == 2
+    assert (results / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    # What is staged is in the manifest, whether or not it was cut.
+    assert len(staged(results)) == plan.header.totals.assets == 6
+
+    box.clear()
+    assert "Nothing to be done" in snakemake(sheet="B04", **config).stdout
+    assert box.requests() == []
+    # Another cut of the same bands asks nobody.
+    changed = snakemake(sheet="B04", query=config["query"], bands={"area": "query"}).stdout
+    assert "rule fetch_batch:" not in changed
+    assert len(rasters(results / "bands")) == 6
+    assert box.requests() == []
+
+
+def test_of_a_locked_plan_the_rasters_are_outputs_and_what_is_deleted_is_cut_again(
+    box, access, work, snakemake
+):
+    build(parse(BANDS["query"]), work / "locked.ndjson", access)
+    config = {"plan": "locked.ndjson", "bands": {"area": "query", "stack": True, "keys": ["B04_10m"]}}
+    said = snakemake("--dry-run", **config).stdout
+    names = [granule.id for granule in Plan(work / "locked.ndjson").granules()]
+    outputs = [f"results/bands/{name}/T31UFS_{name[11:26]}_stack.tif" for name in names]
+    assert all(f"{path}" in said for path in outputs)
+    snakemake(**config)
+    cut = rasters(work / "results" / "bands")
+    assert [f"results/bands/{path}" for path in cut] == sorted(outputs)
+    box.clear()
+    assert "Nothing to be done" in snakemake(**config).stdout
+    (work / outputs[1]).unlink()
+    again = snakemake(**config).stdout
+    assert "rule extract_" in again
+    assert "rule fetch_" not in again
+    assert rasters(work / "results" / "bands") == cut
+    assert box.requests() == []
+
+    # What may be skipped is no output, and no failure.
+    config["bands"] = {"area": [7.0, 50.75, 7.2, 50.9]}
+    snakemake("--config", "store=results/store", **config, ok=True)
+    receipts = [json.loads(path.read_text()) for path in (work / "results" / "extracted").iterdir()]
+    reasons = {one["reason"] for each in receipts for one in each["skipped"]}
+    assert reasons == {"the area is not on the tile"}
+
+
+def test_products_are_fetched_and_cut_one_by_one_as_the_docs_show_it(box, work, snakemake):
+    page = (ROOT / "docs" / "orchestrators.md").read_text()
+    outer = re.search(r"```python\n(# Snakefile, one product a job\n.*?)```", page, re.DOTALL)
+    assert outer is not None
+    (work / "Snakefile").write_text(outer[1].replace("PATH/TO/workflow/Snakefile", str(WORKFLOW)))
+    snakemake("--cores", "2", snakefile=work / "Snakefile", staging=BANDS)
+    found = sorted((work / "index").iterdir())
+    assert len(found) == 3
+    for path in found:
+        digest, name = path.read_text().split()
+        assert hashlib.sha256((work / name).read_bytes()).hexdigest() == digest
+        assert f"staged/bands/{path.stem}/" in name
+    box.clear()
+    assert "Nothing to be done" in snakemake("--cores", "2", snakefile=work / "Snakefile").stdout
+    assert box.requests() == []
+
+
+def test_cutting_that_was_killed_at_any_step_ends_in_the_same_rasters(box, work, snakemake, tmp_path):
+    box.set_faults([{"match": {"path": "*_B04_10m.jp2*"}, "bandwidth": 30_000}])
+    (work / "my.yaml").write_text(yaml.safe_dump({"batch_granules": 1, "jobs": 2, **BANDS}))
+    command = [BIN / "snakemake", "--snakefile", WORKFLOW, "--configfile", "my.yaml", "--cores", "2"]
+    for begun in ("store/.skystage/**/*.part", "bands/.skystage/*.work/*"):
+        with (work / "said.txt").open("wb") as said:
+            process = subprocess.Popen(command, cwd=work, stdout=said, stderr=said, start_new_session=True)
+        try:
+            end = time.monotonic() + 120
+            while not any(path.stat().st_size for path in (work / "results").glob(begun) if path.exists()):
+                assert time.monotonic() < end, (work / "said.txt").read_text()
+                assert process.poll() is None, (work / "said.txt").read_text()
+                time.sleep(0.01)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        box.set_faults(None)
+        snakemake("--unlock", batch_granules=1, **BANDS)
+    snakemake(batch_granules=1, **BANDS)
+    results = work / "results"
+    plan, store = Plan(results / "plan.ndjson"), Store(results / "store")
+    options = read(BANDS["bands"], plan.query).options
+    extract_all(plan, store, tmp_path / "undisturbed", options).raise_for_failures()
+    undisturbed = rasters(tmp_path / "undisturbed")
+    assert len(undisturbed) == 6
+    assert rasters(results / "bands") == undisturbed
+    assert not list((results / "bands").glob("**/*.part"))
+    assert len(staged(results)) == 6
+
+
 def test_a_workflow_that_was_killed_continues_where_it_was(open_box, work, snakemake, five_scenes):
     box = open_box(payload_size=1_500_000)
     box.set_faults([{"match": {"host": "*.cloudfront.net"}, "bandwidth": 200_000}])
@@ -363,6 +489,14 @@ def test_the_connections_of_a_run_limit_how_many_batches_run_at_once(box, snakem
             "query: relative_orbt: archive 'asf' has no such key (did",
         ),
         ({"plan": "nowhere.ndjson"}, "plan: nowhere.ndjson: not a plan file (make it with"),
+        (
+            {**BANDS, "bands": {"resoluton": 10}},
+            "config: bands: Additional properties are not allowed ('resoluton' was unexpected); allowed: keys, ",
+        ),
+        (
+            {**BANDS, "bands": {"keys": ["B03_10m"]}},
+            "config: bands.keys: got 'B03_10m' (the query's assets are: B04_10m, SCL_20m)",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_line(snakemake, config, line):

@@ -1,4 +1,4 @@
-"""What a configuration says of bands: the same words in a Snakemake config and as a Prefect parameter. No I/O.
+"""What a configuration says of bands: one mapping for Snakemake and for Prefect.
 
 They are the options of `skystage derive bands`, with underscores. What cannot be is found before anything is
 asked or fetched, the query's own part in it included: clouds need an SCL.

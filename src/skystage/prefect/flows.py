@@ -88,7 +88,7 @@ def fetch_everything(
     """
     stop = threading.Event()
     try:
-        finish(_fetches(plan, store, granules, jobs, task, stop))
+        finish(_fetches(plan, store, granules, jobs=jobs, task=task, stop=stop))
     except BaseException:
         # A cancelled run, or Ctrl-C: Prefect cannot interrupt threads; they look at this.
         stop.set()
@@ -96,7 +96,7 @@ def fetch_everything(
 
 
 def _fetches(
-    plan: Path, store: Path, granules: int, jobs: int, task: Task[..., Any], stop: threading.Event
+    plan: Path, store: Path, granules: int, *, jobs: int, task: Task[..., Any], stop: threading.Event
 ) -> Iterator[PrefectFuture[Any]]:
     """Submit one task whenever the next is asked for."""
     keys = None
