@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
+from skystage import multihash
 from skystage.errors import SkystageError
 from skystage.model import Asset, Companion, Granule, Json, Receipt, Release, canonical, iso
 from skystage.plan import Once, Plan
@@ -171,8 +172,7 @@ def _asset(asset: Asset, receipt: Receipt, href: str) -> dict[str, Json]:
         "href": href,
         "roles": ["data" if asset.key == "data" else asset.key],
         "file:size": receipt.size,
-        # Multihash: 0x12 is sha2-256, 0x20 its 32 bytes.
-        "file:checksum": f"1220{receipt.digests['sha256']}",
+        "file:checksum": multihash.write("sha256", receipt.digests["sha256"]),
         "created": iso(receipt.staged),
         "skystage:verified": receipt.verified,
         "alternate": {f"source-{n}": {"href": source.href} for n, source in enumerate(asset.sources, 1)},

@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 import urllib.request
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -193,11 +194,17 @@ class Access:
         stop: threading.Event | None = None,
         *,
         wait: bool = True,
+        content: bytes | None = None,
     ) -> Iterator[Body]:
         """Ask for a source's bytes, following redirects, and give the response to read.
 
         The slots of all hosts on the way are held until the body has been read, so that a limit on
         any of them limits the transfer.
+
+        Parameters
+        ----------
+        content
+            What to ask with, by POST: for catalogues whose questions are documents. None to GET.
 
         Raises
         ------
@@ -210,14 +217,27 @@ class Access:
             If a slot would have to be waited for, and `wait` is not set.
         """
         with _Slots(self, source, stop, wait=wait) as slots:
-            yield slots.follow(headers)
+            yield slots.follow(headers, content)
 
     def has_room(self, source: Source, host: str) -> bool:
         """Whether the host would take one more connection at once."""
         return self.limits.has_room(_Slots(self, source).account, host)
 
-    def read(self, url: str, *, auth_scheme: str | None = None, limit: int = 64 << 20) -> bytes:
+    def read(
+        self,
+        url: str,
+        *,
+        auth_scheme: str | None = None,
+        limit: int = 64 << 20,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> bytes:
         """Read a small document (a listing, a label) whole, trying again while that can help.
+
+        Parameters
+        ----------
+        content
+            See `open`.
 
         Raises
         ------
@@ -225,19 +245,21 @@ class Access:
             On any status but 200, and on a body that is cut or longer than `limit` bytes.
         """
         name = url.partition("?")[0]
+        source = Source(href=url, auth=auth_scheme)
+        sent = {**(headers or {}), "Accept-Encoding": "gzip"}
 
         def once() -> bytes:
-            with self.open(Source(href=url, auth=auth_scheme), {"Accept-Encoding": "identity"}) as body:
+            with self.open(source, sent, content=content) as body:
                 if body.head.status != 200:
                     raise failure(body.head, name)
-                content = bytearray()
+                came = bytearray()
                 for block in body.blocks():
-                    content += block
-                    if len(content) > limit:
+                    came += block
+                    if len(came) > limit:
                         raise WrongBody(f"{name}: more than {limit:,} bytes")
-                if body.head.length not in (None, len(content)):
-                    raise ShortBody(f"{name}: {len(content):,} bytes of {body.head.length:,}")
-                return bytes(content)
+                if body.head.length not in (None, len(came)):
+                    raise ShortBody(f"{name}: {len(came):,} bytes of {body.head.length:,}")
+                return _unpacked(bytes(came), limit, name) if body.head.compressed else bytes(came)
 
         return patiently(once)
 
@@ -333,7 +355,7 @@ class _Slots:
         for host, slot in self._held.items():
             self._access.limits.release(self.account, host, slot)
 
-    def follow(self, headers: Mapping[str, str]) -> Body:
+    def follow(self, headers: Mapping[str, str], content: bytes | None = None) -> Body:
         start = url = s3.https_url(self._source.href)
         direct = DIRECT.get(self._source.auth or "")
         region = direct.region if direct else s3.DEFAULT_REGION
@@ -341,7 +363,7 @@ class _Slots:
         for _ in range(HOPS):
             pause(self._stop)
             sent = self._headers(url, headers, region)
-            response = self._ask(url, sent)
+            response = self._ask(url, sent, content)
             status, said = response.status, response.headers
             _, host = address(url)
             if 300 <= status < 500:
@@ -400,7 +422,7 @@ class _Slots:
                 sent["Authorization"] = word
         return sent
 
-    def _ask(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def _ask(self, url: str, headers: Mapping[str, str], content: bytes | None) -> urllib3.BaseHTTPResponse:
         self._finish()
         _, host = address(url)
         if host not in self._held:
@@ -423,9 +445,10 @@ class _Slots:
         self._access.asking(self._stop)
         try:
             response = slot.connection.request(
-                "GET",
+                "GET" if content is None else "POST",
                 url,
                 headers=headers,
+                body=content,
                 redirect=False,
                 retries=False,
                 preload_content=False,
@@ -490,6 +513,20 @@ def _excerpt(response: urllib3.BaseHTTPResponse) -> str:
 
 
 _SAID = re.compile(r"<(?:Code|Message|title)>([^<]*)</")
+
+
+def _unpacked(packed: bytes, limit: int, name: str) -> bytes:
+    """A small document that came in gzip: the only packing that was asked for."""
+    try:
+        unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        document = unpacking.decompress(packed, limit + 1)
+    except zlib.error as error:
+        raise WrongBody(f"{name}: packed in a way that was not asked for") from error
+    if len(document) > limit:
+        raise WrongBody(f"{name}: more than {limit:,} bytes")
+    if not unpacking.eof:
+        raise ShortBody(f"{name}: its packing ends too early")
+    return document
 
 
 def _joined(url: str, location: str) -> str:
