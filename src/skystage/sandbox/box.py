@@ -88,6 +88,7 @@ class Sandbox:
         self._bundle = str(authority.bundle)
         self._netrc = str(_write_netrc(directory / "netrc"))
         self._empty = str(directory / "empty")
+        self._cache = str(directory / "cache")
         Path(self._empty).touch()
         self._record = Record(self._log)
         table = services(self._world)
@@ -139,6 +140,8 @@ class Sandbox:
         out["AWS_SHARED_CREDENTIALS_FILE"] = self._empty
         out["AWS_CONFIG_FILE"] = self._empty
         out["NETRC"] = self._netrc
+        # What is remembered of the box's made-up archives must not be taken for the real ones'.
+        out["SKYSTAGE_CACHE"] = self._cache
         return out
 
     def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:

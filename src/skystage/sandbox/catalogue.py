@@ -23,6 +23,7 @@ from skystage.errors import SkystageError
 from skystage.sandbox.files import Content, Made
 from skystage.sandbox.orbits import DENSE_STEP, SPARSE_STEP, OrbitName, parse_name, write_eof
 from skystage.sandbox.payloads import PAYLOAD_SIZE, payload
+from skystage.sandbox.sentinel2 import Scene
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -162,6 +163,8 @@ class Catalogue:
     """ASF's downloads, by path."""
     bursts: dict[str, Content] = field(default_factory=dict)
     """What ASF's burst extractor makes, by path."""
+    optical: list[Scene] = field(default_factory=list)
+    """Sentinel-2 products, which only the Copernicus Data Space has."""
     elevation: dict[str, Path] = field(default_factory=dict)
     """Recorded elevation tiles and geoids, by the name that they are asked for."""
     _scenes: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)

@@ -13,6 +13,8 @@ from skystage.sandbox.accounts import CDSE
 from skystage.sandbox.cdse_catalogue import DOWNLOAD, Catalogue
 from skystage.sandbox.cdse_catalogue import HOST as CATALOGUE
 from skystage.sandbox.cdse_downloads import Downloads
+from skystage.sandbox.cdse_stac import HOST as STAC
+from skystage.sandbox.cdse_stac import Stac
 from skystage.sandbox.copernicus import products
 from skystage.sandbox.messages import Reply, Request, Service, json_reply
 from skystage.sandbox.world import World
@@ -34,6 +36,7 @@ def hosts(world: World) -> dict[str, Service]:
         CATALOGUE: catalogue.answer,
         DOWNLOAD: downloads.answer,
         ZIPPER: downloads.answer,
+        STAC: Stac(held).answer,
     }
 
 

@@ -96,20 +96,10 @@ def _select(record: dict[str, Any], names: str | None) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key in wanted}
 
 
-def _attributes(product: Product) -> list[dict[str, str]]:
-    values = [
-        ("String", "origin", "ESA"),
-        ("DateTimeOffset", "processingDate", product.stamps["OriginDate"]),
-        ("String", "platformShortName", "SENTINEL-1"),
-        ("String", "instrumentShortName", product.instrument),
-        ("String", "platformSerialIdentifier", product.name[2]),
-        ("String", "productType", product.kind),
-        ("DateTimeOffset", "beginningDateTime", product.stamps["ContentDate/Start"]),
-        ("DateTimeOffset", "endingDateTime", product.stamps["ContentDate/End"]),
-    ]
+def _attributes(product: Product) -> list[dict[str, Any]]:
     return [
         {"@odata.type": f"#OData.CSC.{kind}Attribute", "Name": name, "Value": value, "ValueType": kind}
-        for kind, name, value in values
+        for kind, name, value in product.attributes
     ]
 
 

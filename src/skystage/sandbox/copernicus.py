@@ -1,4 +1,4 @@
-"""What the Copernicus Data Space has of a catalogue: orbit files, and Sentinel-1 products in its own zips."""
+"""What the Copernicus Data Space has of a catalogue: orbit files, Sentinel-1 in its own zips, Sentinel-2."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from skystage.sandbox.catalogue import Catalogue, Granule, OrbitFile
 from skystage.sandbox.files import Content
 from skystage.sandbox.payloads import repacked_zip
+from skystage.sandbox.sentinel2 import Scene, files, whole
 
 _PRODUCT = re.compile(r"S1[A-D]_\w{2}_(?P<kind>SLC_|GRD[FHM])_1S\w{2}_\w+_[0-9A-F]{4}")
 
@@ -29,6 +30,23 @@ class Product:
     s3_path: str
     recorded: Mapping[str, Any] = field(default_factory=dict)
     """The record as it was recorded, if it was."""
+    collection: str = "SENTINEL-1"
+    attributes: list[tuple[str, str, Any]] = field(default_factory=list)
+    """Type (``String``, ``Double``, ``Integer``, ``DateTimeOffset``, ``Boolean``), name, value."""
+    footprint: list[tuple[float, float]] | None = None
+    """A closed ring of longitudes and latitudes in degrees, WGS 84."""
+    online: bool = True
+    measured: bool = True
+    """Whether the record has a size and checksums; of some old products it has 0 and none."""
+    files: Mapping[str, Content] = field(default_factory=dict)
+    """The files of a product that is a folder, by their path in it; none is made before it is read."""
+    quicklook: Content | None = None
+    """The small picture that the record names as an asset; its id there is `quicklook_id`."""
+
+    @property
+    def quicklook_id(self) -> str:
+        """The id of the picture among the catalogue's assets."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://dataspace.copernicus.eu/{self.name}/quicklook"))
 
 
 def products(catalogue: Catalogue) -> Iterator[Product]:
@@ -39,6 +57,23 @@ def products(catalogue: Catalogue) -> Iterator[Product]:
         name = str(granule.names[-1])
         if _PRODUCT.fullmatch(name) and not granule.granule_ur.rpartition("-")[2].startswith("METADATA"):
             yield _product(granule, name, catalogue.payload_size)
+    for scene in catalogue.optical:
+        yield optical(scene)
+
+
+def _attributes(
+    name: str, kind: str, instrument: str, stamps: Mapping[str, str]
+) -> list[tuple[str, str, Any]]:
+    return [
+        ("String", "origin", "ESA"),
+        ("DateTimeOffset", "processingDate", stamps["OriginDate"]),
+        ("String", "platformShortName", "SENTINEL-1"),
+        ("String", "instrumentShortName", instrument),
+        ("String", "platformSerialIdentifier", name[2]),
+        ("String", "productType", kind),
+        ("DateTimeOffset", "beginningDateTime", stamps["ContentDate/Start"]),
+        ("DateTimeOffset", "endingDateTime", stamps["ContentDate/End"]),
+    ]
 
 
 def _orbit(orbit: OrbitFile) -> Product:
@@ -59,19 +94,67 @@ def _orbit(orbit: OrbitFile) -> Product:
         instrument="AUX",
         s3_path=f"/eodata/Sentinel-1/AUX/{name.kind}/{name.start:%Y/%m/%d}/{name.name}",
         recorded=recorded,
+        attributes=_attributes(name.name, name.kind, "AUX", stamps),
     )
 
 
 def _product(granule: Granule, name: str, size: int) -> Product:
     kind = name[7:10]
     stamp = f"{granule.end:%Y-%m-%dT%H:%M:%S.%f}Z"
-    dates = {"ContentDate/Start": f"{granule.start:%Y-%m-%dT%H:%M:%S.%f}Z", "ContentDate/End": stamp}
+    stamps = dict.fromkeys(("OriginDate", "PublicationDate", "ModificationDate"), stamp)
+    stamps |= {"ContentDate/Start": f"{granule.start:%Y-%m-%dT%H:%M:%S.%f}Z", "ContentDate/End": stamp}
+    kind_name = f"{name[4:6]}_{kind}__1S" if kind == "SLC" else f"{name[4:6]}_{name[7:11]}_1S"
     return Product(
         id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://dataspace.copernicus.eu/{name}")),
         name=f"{name}.SAFE",
         content=repacked_zip(f"{name}.zip", size),
-        stamps={**dict.fromkeys(("OriginDate", "PublicationDate", "ModificationDate"), stamp), **dates},
-        kind=f"{name[4:6]}_{kind}__1S" if kind == "SLC" else f"{name[4:6]}_{name[7:11]}_1S",
+        stamps=stamps,
+        kind=kind_name,
         instrument="SAR",
         s3_path=f"/eodata/Sentinel-1/SAR/{kind}/{granule.start:%Y/%m/%d}/{name}.SAFE",
+        attributes=_attributes(name, kind_name, "SAR", stamps),
+    )
+
+
+def optical(scene: Scene) -> Product:
+    """A Sentinel-2 product."""
+    sensed, made = (f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z" for moment in (scene.sensed, scene.made))
+    parts = files(scene)
+    return Product(
+        id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://dataspace.copernicus.eu/{scene.name}")),
+        name=scene.folder,
+        content=whole(scene),
+        stamps={
+            **dict.fromkeys(("OriginDate", "PublicationDate", "ModificationDate"), made),
+            **dict.fromkeys(("ContentDate/Start", "ContentDate/End"), sensed),
+        },
+        kind=scene.kind,
+        instrument="MSI",
+        s3_path=scene.s3_path,
+        collection="SENTINEL-2",
+        attributes=[
+            ("String", "origin", "ESA"),
+            ("String", "tileId", scene.tile),
+            ("Double", "cloudCover", scene.cloud_cover),
+            ("String", "datastripId", scene.datastrip),
+            ("Integer", "orbitNumber", scene.orbit),
+            ("String", "orbitDirection", "DESCENDING"),
+            ("DateTimeOffset", "processingDate", made),
+            ("String", "productGroupId", scene.datatake),
+            ("String", "operationalMode", "INS-NOBS"),
+            ("String", "processingLevel", scene.kind),
+            ("String", "processorVersion", scene.version),
+            ("String", "platformShortName", "SENTINEL-2"),
+            ("String", "instrumentShortName", "MSI"),
+            ("Integer", "relativeOrbitNumber", scene.relative_orbit),
+            ("String", "platformSerialIdentifier", scene.mission[2]),
+            ("String", "productType", scene.kind),
+            ("DateTimeOffset", "beginningDateTime", sensed),
+            ("DateTimeOffset", "endingDateTime", sensed),
+        ],
+        footprint=scene.footprint,
+        online=scene.online,
+        measured=scene.measured,
+        files=parts,
+        quicklook=parts[f"{scene.name}-ql.jpg"],
     )

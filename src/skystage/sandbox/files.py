@@ -87,7 +87,23 @@ class Noise:
         )
 
 
-Segment: TypeAlias = bytes | Noise
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A content inside another one, such as a file in a zip."""
+
+    content: Content
+
+    @property
+    def length(self) -> int:
+        """How many bytes."""
+        return self.content.size
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` up to `stop` of the content."""
+        return self.content.read(start, stop)
+
+
+Segment: TypeAlias = bytes | Noise | Part
 
 
 def segment_length(segment: Segment) -> int:
@@ -101,13 +117,18 @@ class Segments(Content):
     Parameters
     ----------
     size
-        The size in bytes, known before anything is built.
+        The size in bytes, where it is known before anything is built.
     build
         Gives the segments; their lengths add up to `size`.
     """
 
     def __init__(
-        self, name: str, media_type: str, modified: datetime, size: int, build: Callable[[], list[Segment]]
+        self,
+        name: str,
+        media_type: str,
+        modified: datetime,
+        size: int | None,
+        build: Callable[[], list[Segment]],
     ) -> None:
         super().__init__(name, media_type, modified)
         self._size = size
@@ -117,14 +138,19 @@ class Segments(Content):
     @property
     def size(self) -> int:
         """How many bytes."""
+        if self._size is None:
+            self._size = sum(map(segment_length, self._built()))
         return self._size
+
+    def _built(self) -> list[Segment]:
+        if self._segments is None:
+            self._segments = self._build()
+        return self._segments
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from `start` up to, not including, `stop`."""
-        if self._segments is None:
-            self._segments = self._build()
         out, at = [], 0
-        for segment in self._segments:
+        for segment in self._built():
             length = segment_length(segment)
             first, last = max(start - at, 0), min(stop - at, length)
             if first < last:

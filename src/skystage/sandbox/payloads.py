@@ -59,7 +59,7 @@ def product_size(name: str, size: int = PAYLOAD_SIZE) -> int:
 def product_zip(name: str, size: int = PAYLOAD_SIZE) -> Content:
     """A product in SAFE form, zipped without compression."""
     total = product_size(name, size)
-    return Segments(name, "application/zip", _MODIFIED, total, lambda: _zip(_members(name, total)))
+    return Segments(name, "application/zip", _MODIFIED, total, lambda: stored_zip(_members(name, total)))
 
 
 def repacked_zip(name: str, size: int = PAYLOAD_SIZE) -> Content:
@@ -142,7 +142,7 @@ def _part_name(scene: str) -> str:
     return f"{mission}-{mode}1-{product}-{channel}-{start}-{stop}-{orbit}-{take}-001"
 
 
-def _zip(members: list[tuple[str, list[Segment]]]) -> list[Segment]:
+def stored_zip(members: list[tuple[str, list[Segment]]]) -> list[Segment]:
     """A zip archive, everything stored (APPNOTE 4.3)."""
     out: list[Segment] = []
     directory = b""
