@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from skystage.archives import Changed, Search
+from skystage.archives import Search
 from skystage.archives.asf_criteria import Many
 from skystage.archives.stac_items import ARCHIVE, granule
 from skystage.criteria import BUILT_IN, WORDS, canonical_criteria, comparable, number_of
@@ -187,16 +188,13 @@ class Stac:
         be said.
         """
         del access
-
-        def wanted(one: Granule) -> Granule:
-            if not query.assets and not query.select:
-                keys = sorted(
-                    {asset.key for asset in one.assets} | {lacking.key for lacking in one.unresolved}
+        if not query.assets and not query.select:
+            for one in granules:
+                keys = {asset.key for asset in one.assets} | {lacking.key for lacking in one.unresolved}
+                raise QueryError(
+                    "assets: say which are wanted", hint=f"{one.id} has: {', '.join(sorted(keys))}"
                 )
-                raise QueryError("assets: say which are wanted", hint=f"{one.id} has: {', '.join(keys)}")
-            return replace(one, unresolved=tuple(item for item in one.unresolved if item.key in query.assets))
-
-        return Changed(granules, wanted)
+        return granules
 
 
 _S2_NAME = re.compile(
@@ -249,6 +247,7 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
         client = None
         if "conformsTo" in landing:
             client = cast("Client", io.stac_object_from_dict(landing, href=url, preserve_dict=False))
+            client.set_root(client)  # else it would be read once more
         if client is not None and client.conforms_to(ConformanceClasses.ITEM_SEARCH):
             items = _asked(client, io, query, answer)
         else:
@@ -366,7 +365,9 @@ def _asked(client: Client, io: StacApiIO, query: Query, answer: _Answer) -> Iter
         str(link.extra_fields.get("method", "GET")).upper() for link in client.links if link.rel == "search"
     }
     method = "GET" if posts and "POST" not in posts else "POST"
-    asked = client.search(method=method, **_parameters(client, query))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of links that a landing page should have
+        asked = client.search(method=method, **_parameters(client, query))
     order = _in_order(query.criteria.get("sortby"))
     collections = query.criteria.get("collections")
     for page in _pages(io, asked, answer, allowed=query.allow_incomplete):
