@@ -296,7 +296,7 @@ def test_a_broken_product_is_named_and_the_others_have_their_orbits(folder, run,
 
 
 def test_a_file_that_cannot_be_fetched_is_the_reason_of_its_scenes(box, folder, run, tmp_path, impatient):
-    hosts = {"s1-orbits.s3.amazonaws.com": "/AUX_POEORB/*", "zipper.dataspace.copernicus.eu": "*"}
+    hosts = {"s1-orbits.s3.amazonaws.com": "/AUX_POEORB/*", "download.dataspace.copernicus.eu": "*"}
     rules = [{"match": {"host": host, "path": path}, "status": 404} for host, path in hosts.items()]
     box.set_faults(rules)
     code, *_ = run("derive", "orbits", folder, "--store", tmp_path / "other", "-o", tmp_path / "out")

@@ -16,7 +16,7 @@ from skystage.retry import TRIES
 from skystage.store import Store
 from skystage.transport import Access
 
-ZIPPER = "zipper.dataspace.copernicus.eu"
+DOWNLOAD = "download.dataspace.copernicus.eu"
 CATALOGUE = "catalogue.dataspace.copernicus.eu"
 DATAPOOL = "datapool.asf.alaska.edu"
 EXTRACTOR = "sentinel1-burst.asf.alaska.edu"
@@ -97,7 +97,7 @@ def test_a_copy_is_no_damaged_file(box, both, store, access, plan, capsys):
 def test_where_one_archive_is_down_the_other_gives_the_product(box, both, store, access, impatient):
     box.set_faults([{"match": {"host": DATAPOOL}, "status": 503}])
     assert fetch_asset(both, store, access).verified == "manifest"
-    assert ZIPPER in hosts(box)
+    assert DOWNLOAD in hosts(box)
 
 
 def test_what_came_of_the_one_zip_is_never_joined_to_the_other(box, both, store, access, impatient):
@@ -158,7 +158,7 @@ def test_lists_for_other_tools_never_mix_the_bytes_of_two_zips(both):
     for name in ("aria2", "curl", "rclone", "urls"):
         text = "\n".join(export.FORMATS[name]([both]))
         assert DATAPOOL in text
-        assert ZIPPER not in text
+        assert DOWNLOAD not in text
         assert "s3" not in text
 
 

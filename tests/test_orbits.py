@@ -91,7 +91,7 @@ def test_each_scene_gets_its_precise_orbit_with_two_sources(box, access, tmp_pat
         asset = granule.asset("orbit")
         assert "POEORB" in asset.name
         assert asset.path.startswith("orbits/AUX_POEORB/")
-        assert [source.host for source in asset.sources] == [BUCKET, "zipper.dataspace.copernicus.eu"]
+        assert [source.host for source in asset.sources] == [BUCKET, "download.dataspace.copernicus.eu"]
         assert asset.checksums["md5"]
         note = granule.properties["skystage:orbit"]
         assert (note["type"], note["upgradable"]) == ("AUX_POEORB", False)
@@ -155,7 +155,7 @@ def test_an_orbit_file_comes_from_the_second_catalogue_where_the_first_fails(
     asset = next(build(tmp_path, access).granules()).asset("orbit")
     box.set_faults([{"match": {"host": BUCKET}, "status": 404}])
     receipt = fetch_asset(asset, store, access)
-    assert "zipper.dataspace.copernicus.eu" in receipt.source
+    assert "download.dataspace.copernicus.eu" in receipt.source
     assert receipt.verified == "md5"
 
 

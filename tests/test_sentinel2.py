@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -53,6 +54,7 @@ def keys_of(*paths: str) -> list[str]:
         ("./MTD_MSIL2A.xml", "product_metadata"),
         ("./MTD_MSIL1C.xml", "product_metadata"),
         ("./INSPIRE.xml", "inspire_metadata"),
+        (f"./{FOLDER}/QI_DATA/GENERAL_QUALITY.xml", "GENERAL_QUALITY"),
     ],
 )
 def test_files_are_called_by_what_they_are(path, key):
@@ -60,7 +62,12 @@ def test_files_are_called_by_what_they_are(path, key):
 
 
 @pytest.mark.parametrize(
-    "path", ["./HTML/UserProduct_index.html", f"./{FOLDER}/QI_DATA/GENERAL_QUALITY.xml", "./rep_info/x.xsd"]
+    "path",
+    [
+        "./HTML/UserProduct_index.html",
+        "./DATASTRIP/DS/QI_DATA/GENERAL_QUALITY.xml",
+        f"./{FOLDER}/AUX_DATA/AUX_ECMWFT",
+    ],
 )
 def test_files_that_nobody_asks_for_have_no_key(path):
     assert keys_of(path) == ["safe_manifest"]
@@ -79,7 +86,11 @@ def test_a_product_of_several_tiles_is_refused():
 
 
 def resolved(assets: list[str], monkeypatch, *documents, criteria=None, granules=(PRODUCT,)) -> list[Granule]:
-    monkeypatch.setattr(sentinel2.documents, "read_all", lambda assets, access: iter(documents))
+    monkeypatch.setattr(
+        sentinel2.documents,
+        "read_all",
+        lambda assets, access: (read for _, read in zip(assets, documents, strict=True)),
+    )
     query = Query(archive="cdse", assets=tuple(assets), criteria=criteria or {})
     return list(sentinel2.resolve(granules, query, None))
 
@@ -124,7 +135,7 @@ def test_a_plan_says_which_manifest_it_was_made_from(monkeypatch):
 
 
 def test_what_cannot_be_had_has_its_reason(monkeypatch):
-    other = Granule(**{**{name: getattr(PRODUCT, name) for name in PRODUCT.__slots__}, "id": "OTHER"})
+    other = replace(PRODUCT, id=NAME.replace("T31UFS", "T31UES"))
     documents = [NotFound("gone"), b"no xml", manifest((SCL, "MD5", "0" * 32))]
     found = resolved(["SCL_20m", "B02"], monkeypatch, *documents, granules=(PRODUCT, other, PRODUCT))
     said = [{one.key: one.reason.partition(":")[0] for one in granule.unresolved} for granule in found]
@@ -134,6 +145,14 @@ def test_what_cannot_be_had_has_its_reason(monkeypatch):
         {"B02": "the product has no such file"},
     ]
     assert found[2].asset("SCL_20m") is not None
+
+
+def test_files_of_other_missions_are_not_looked_for(monkeypatch):
+    radar = replace(PRODUCT, id="S1A_IW_SLC__1SDV_20180108T020733_20180108T020800_020057_0272C8_8661")
+    read = manifest((SCL, "MD5", "0" * 32))
+    found = resolved(["SCL_20m"], monkeypatch, read, granules=[radar, PRODUCT])
+    assert [one.reason for one in found[0].unresolved] == ["files are known of Sentinel-2 products only"]
+    assert found[1].asset("SCL_20m") is not None
 
 
 def test_who_wants_whole_products_reads_no_manifest():

@@ -46,7 +46,7 @@ STRING = "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType'
         "Online eq false and Online eq false or Online eq true",
         "Online eq true or Online eq true and Online eq false",
         "not (Online eq false and (ContentLength gt 1))",
-        "Note eq null and Online ne null and not (Note gt 5)",
+        "Note eq null and Online ne null and not (Note gt 2020-01-01)",
         STRING + "att/OData.CSC.StringAttribute/Value eq 'AUX_POEORB')",
         STRING + "contains(att/OData.CSC.StringAttribute/Value,'POE'))",
         (
@@ -75,7 +75,7 @@ def test_a_filter_that_holds(text: str) -> None:
         STRING + "att/OData.CSC.StringAttribute/Value eq 'AUX_RESORB')",
         "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'cloudCover')",
         "OData.CSC.Intersects(area=geography'SRID=4326;POINT(0 0)')",
-        "Note gt 5",
+        "Note gt 2020-01-01",
     ],
 )
 def test_a_filter_that_does_not_hold(text: str) -> None:

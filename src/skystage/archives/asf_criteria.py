@@ -8,28 +8,12 @@ answer can be tested.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from skystage.archives.values import Finite, Many, upper
 from skystage.model import Json, Query, iso
-
-T = TypeVar("T")
-
-
-def _many(value: object) -> object:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _canonical(values: list[Any]) -> list[Any]:
-    """Alternatives have no order and no doubles."""
-    return sorted({str(value): value for value in values}.values(), key=str)
-
-
-Many = Annotated[list[T], BeforeValidator(_many), Field(min_length=1), AfterValidator(_canonical)]
-"""One value, or a list of alternatives."""
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Range(BaseModel):
@@ -44,10 +28,6 @@ class Range(BaseModel):
         if self.min > self.max:
             raise ValueError(f"min {self.min:g} is more than max {self.max:g}")
         return self
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
 
 
 def _one_of(table: str) -> BeforeValidator:
@@ -116,9 +96,9 @@ Dataset = Annotated[str, _one_of("dataset")]
 Level = Annotated[str, _one_of("processing_level")]
 Platform = Annotated[str, _one_of("platform")]
 BeamMode = Annotated[str, _one_of("beam_mode")]
-Direction = Annotated[Literal["ASCENDING", "DESCENDING"], BeforeValidator(_upper)]
-Look = Annotated[Literal["LEFT", "RIGHT", "L", "R"], BeforeValidator(_upper)]
-Coverage = Annotated[Literal["FULL", "PARTIAL"], BeforeValidator(_upper)]
+Direction = Annotated[Literal["ASCENDING", "DESCENDING"], BeforeValidator(upper)]
+Look = Annotated[Literal["LEFT", "RIGHT", "L", "R"], BeforeValidator(upper)]
+Coverage = Annotated[Literal["FULL", "PARTIAL"], BeforeValidator(upper)]
 DayOfYear = Annotated[int, Field(ge=1, le=366)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
@@ -147,7 +127,7 @@ class Criteria(BaseModel):
     beam_swath: Many[str] | None = None
     campaign: str | None = None
     site_description: str | None = None
-    data_maturity: Many[Annotated[str, BeforeValidator(_upper)]] | None = None
+    data_maturity: Many[Annotated[str, BeforeValidator(upper)]] | None = None
     max_doppler: Finite | None = None
     min_doppler: Finite | None = None
     max_faraday_rotation: Finite | None = None
@@ -188,7 +168,7 @@ class Criteria(BaseModel):
     main_band_polarization: Many[str] | None = None
     side_band_polarization: Many[str] | None = None
     range_bandwidth: Many[str] | None = None
-    production_configuration: Many[Annotated[str, BeforeValidator(_upper)]] | None = None
+    production_configuration: Many[Annotated[str, BeforeValidator(upper)]] | None = None
     provider: Annotated[str, Field(min_length=1)] | None = None
     collection_alias: bool | None = None
     reference: Annotated[str, Field(min_length=1), AfterValidator(_one_name)] | None = None

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from skystage.transport import Access
 
 KEY = "data"
-NAMES = 40
-"""Products asked for at once: so many names make an address of 5 kB, and servers take 8."""
+NAMES = 100
+"""Products asked for at once."""
 
 
 class _Copy(NamedTuple):
@@ -82,8 +82,7 @@ def _groups(names: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _copies(names: list[str], access: Access) -> Iterator[tuple[str, _Copy]]:
-    asked = " or ".join(f"Name eq '{name}.SAFE'" for name in names)
-    for record in odata.records(asked, access):
+    for record in odata.listed([f"{name}.SAFE" for name in names], access):
         if record.get("Online", True):
             copy = _Copy(odata.source(record), odata.size(record), odata.checksums(record))
             yield safefile.stem(record["Name"]), copy

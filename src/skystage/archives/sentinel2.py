@@ -28,19 +28,6 @@ SOURCES = ("nodes", "s3", "zip")
 """Where a file can be had, the cheapest first: alone by https, alone from the bucket, or out of the zip."""
 RESOLUTIONS = ("10m", "20m", "60m")
 """The finest first."""
-KEYS = (
-    MANIFEST,
-    "product_metadata",
-    "granule_metadata",
-    "datastrip_metadata",
-    "inspire_metadata",
-    "B[0-9][0-9A]",
-    "B[0-9][0-9A]_[126]0m",
-    *(f"{key}{resolution}" for key in ("AOT", "SCL", "TCI", "WVP") for resolution in ("", "_[126]0m")),
-    "PVI",
-    "MSK_*",
-)
-"""The keys of the files; ``B02`` of a product that has it in several resolutions is the finest."""
 _DOWNLOAD = "https://download.dataspace.copernicus.eu/odata/v1/Products({id})"
 _METADATA = {
     "MTD_MSIL1C.xml": "product_metadata",
@@ -49,10 +36,11 @@ _METADATA = {
     "MTD_DS.xml": "datastrip_metadata",
     "INSPIRE.xml": "inspire_metadata",
 }
+_NAME = re.compile(r"S2[A-D]_MSIL[12][AC]_")
 _IMAGE = re.compile(r"(?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6}_(?P<key>[A-Z0-9]{3}(?:_[126]0m)?)\.jp2")
 """Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, 3.4; the prefix is that of products before
 baseline 02.07."""
-_MASK = re.compile(r"(?P<key>MSK_\w+)\.(?:jp2|gml)")
+_QUALITY = re.compile(r"(?P<key>MSK_\w+|[A-Z]+_(?:QUALITY|CORRECTNESS))\.(?:jp2|gml|xml)")
 _FOLDERS = re.compile(r".*?((?:GRANULE|DATASTRIP)/.*)")
 _MEDIA = {"jp2": "image/jp2", "xml": "application/xml", "gml": "application/gml+xml"}
 
@@ -70,7 +58,8 @@ def resolve(granules: Iterable[Granule], query: Query, access: Access) -> Iterab
     Parameters
     ----------
     granules
-        Products of the Copernicus Data Space: `native_id` is their Id, `S3Path` a property.
+        Products of the Copernicus Data Space, which can be iterated over more than once: `native_id` is their
+        Id, `S3Path` a property.
     """
     wanted = tuple(key for key in query.assets if key not in ("data", "quicklook"))
     if not wanted:
@@ -81,12 +70,15 @@ def resolve(granules: Iterable[Granule], query: Query, access: Access) -> Iterab
 def _resolved(
     granules: Iterable[Granule], wanted: Sequence[str], sources: Sequence[str], access: Access
 ) -> Iterator[Granule]:
-    manifests = (_asset(granule, _MANIFEST, sources) for granule in granules)
-    for granule, manifest in zip(granules, documents.read_all(manifests, access), strict=True):
+    read = documents.read_all((_asset(one, _MANIFEST, sources) for one in granules if _mine(one)), access)
+    for granule in granules:
+        manifest = next(read) if _mine(granule) else None
         files: Mapping[str, _File] = {}
         problem = "the product has no such file"
         properties = granule.properties
-        if isinstance(manifest, SkystageError):
+        if manifest is None:
+            problem = "files are known of Sentinel-2 products only"
+        elif isinstance(manifest, SkystageError):
             problem = f"its manifest: {manifest.message}"
         else:
             properties = {**properties, NOTE: hashlib.sha256(manifest).hexdigest()}
@@ -103,6 +95,10 @@ def _resolved(
             assets=(*granule.assets, *assets),
             unresolved=(*granule.unresolved, *lacking),
         )
+
+
+def _mine(granule: Granule) -> bool:
+    return _NAME.match(granule.id) is not None
 
 
 def listed(manifest: bytes) -> dict[str, _File]:
@@ -135,7 +131,7 @@ def _key(path: str) -> str | None:
         return key
     if not path.startswith("GRANULE/"):
         return None
-    match = _IMAGE.fullmatch(name) or _MASK.fullmatch(name)
+    match = _IMAGE.fullmatch(name) or _QUALITY.fullmatch(name)
     return match["key"] if match else None
 
 

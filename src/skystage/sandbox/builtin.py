@@ -4,7 +4,8 @@ Names follow ESA's convention, and orbits, times and footprints agree with one a
 unique identifiers at the end of the names are made up. It has what searches must tell apart:
 two satellites, single and dual polarization, other products beside the SLCs, scenes across
 the antimeridian, and scenes whose orbit files are late or missing; and some products of other
-datasets (`skystage.sandbox.products`) and of Sentinel-2 (`skystage.sandbox.optical`).
+datasets (`skystage.sandbox.products`) of Sentinel-2 (`skystage.sandbox.optical`), -3 and -5P
+(`skystage.sandbox.sentinels`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from skystage.sandbox import optical
+from skystage.sandbox import optical, sentinels
 from skystage.sandbox.catalogue import Catalogue
 from skystage.sandbox.ephemeris import SATELLITES, corners, state
 from skystage.sandbox.orbits import make_name
@@ -89,6 +90,8 @@ def build(payload_size: int = PAYLOAD_SIZE) -> Catalogue:
     for record in records(passes):
         catalogue.add_granule(record)
     catalogue.optical.extend(optical.scenes())
+    catalogue.records.extend(sentinels.records())
+    catalogue.deleted.extend(sentinels.deleted())
     return catalogue
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from skystage.errors import SkystageError
+from skystage.sandbox import cdse_records
 from skystage.sandbox.files import Content, Made
 from skystage.sandbox.orbits import DENSE_STEP, SPARSE_STEP, OrbitName, parse_name, write_eof
 from skystage.sandbox.payloads import PAYLOAD_SIZE, payload
@@ -165,6 +166,10 @@ class Catalogue:
     """What ASF's burst extractor makes, by path."""
     optical: list[Scene] = field(default_factory=list)
     """Sentinel-2 products, which only the Copernicus Data Space has."""
+    records: list[Mapping[str, Any]] = field(default_factory=list)
+    """Records of other products of the Copernicus Data Space, in the form of its OData."""
+    deleted: list[Mapping[str, Any]] = field(default_factory=list)
+    """Records of products that are there no more."""
     elevation: dict[str, Path] = field(default_factory=dict)
     """Recorded elevation tiles and geoids, by the name that they are asked for."""
     _scenes: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
@@ -234,11 +239,13 @@ def load(directory: Path, payload_size: int = PAYLOAD_SIZE) -> Catalogue:
         _load_granules(catalogue, root / "cmr")
         _load_orbits(catalogue, root / "orbits")
         _load_elevation(catalogue, root / "dem" / "golden_datasets")
+        catalogue.records.extend(cdse_records.load(root / "cdse_odata"))
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise SkystageError(f"cannot read the recordings in {directory}: {error}") from error
-    if not catalogue.granules and not catalogue.orbits:
+    if not catalogue.granules and not catalogue.orbits and not catalogue.records:
         raise SkystageError(
-            f"no recordings in {directory}", hint="expected cmr/*.umm.json.gz or orbits/, see docs/sandbox.md"
+            f"no recordings in {directory}",
+            hint="expected cmr/*.umm.json.gz, orbits/ or cdse_odata/, see docs/sandbox.md",
         )
     return catalogue
 

@@ -15,7 +15,7 @@ from skystage.sandbox.cdse_catalogue import HOST as CATALOGUE
 from skystage.sandbox.cdse_downloads import Downloads
 from skystage.sandbox.cdse_stac import HOST as STAC
 from skystage.sandbox.cdse_stac import Stac
-from skystage.sandbox.copernicus import products
+from skystage.sandbox.copernicus import products, recorded
 from skystage.sandbox.messages import Reply, Request, Service, json_reply
 from skystage.sandbox.world import World
 
@@ -30,7 +30,8 @@ _REFRESH_LIFETIME = 3600.0
 def hosts(world: World) -> dict[str, Service]:
     """CDSE's hosts."""
     held = {product.id: product for product in products(world.catalogue)}
-    catalogue, downloads = Catalogue(held), Downloads(held, world.accounts)
+    deleted = {record["Id"]: recorded(record) for record in world.catalogue.deleted}
+    catalogue, downloads = Catalogue(held, deleted), Downloads(held, world.accounts)
     return {
         IDENTITY: lambda request: _identity(world, request),
         CATALOGUE: catalogue.answer,

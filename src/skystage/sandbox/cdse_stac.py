@@ -108,7 +108,7 @@ _METADATA = {
     "MTD_DS.xml": "datastrip_metadata",
 }
 _MD5, _SHA3_256, _MISLABELLED = "d50110", "1620", "d50120"
-_SHA3_SINCE = "04.00"
+_SHA3_SINCE = "05.00"
 
 
 class Stac:
@@ -121,7 +121,7 @@ class Stac:
             if product.kind in _COLLECTIONS and product.online and product.footprint
         ]
         # As recorded: the newest first, and of one time the last name.
-        self._items = sorted(items, key=lambda item: (item.rank("datetime"), item.id), reverse=True)
+        self._items = sorted(items, key=lambda item: (item.sensed, item.id), reverse=True)
         self._by_id = {(item.collection, item.id): item for item in items}
         present = {item.collection for item in items}
         self._collections = [name for name in _COLLECTIONS.values() if name in present]
@@ -212,6 +212,7 @@ class _Item:
         self.product = product
         self.id = product.name.removesuffix(".SAFE")
         self.collection = _COLLECTIONS[product.kind]
+        self.sensed = _milliseconds(product.stamps["ContentDate/Start"])
         self._lock = threading.Lock()
 
     @cached_property
@@ -265,6 +266,7 @@ def _properties(product: Product) -> dict[str, Any]:
     satellite, tile = product.name[2], attributes.get("tileId")
     direction = attributes.get("orbitDirection")
     start, end = (_milliseconds(product.stamps[f"ContentDate/{name}"]) for name in ("Start", "End"))
+    clouds = attributes.get("cloudCover")
     properties = {
         "gsd": 10,
         "created": product.stamps["OriginDate"],
@@ -279,7 +281,7 @@ def _properties(product: Product) -> dict[str, Any]:
         "grid:code": f"MGRS-{tile}",
         "product:type": product.kind,
         # As recorded: two digits, where OData has all.
-        "eo:cloud_cover": round(float(attributes["cloudCover"]), 2),
+        "eo:cloud_cover": None if clouds is None else round(clouds, 2),
         "sat:absolute_orbit": attributes.get("orbitNumber"),
         "sat:relative_orbit": attributes.get("relativeOrbitNumber"),
         "sat:orbit_state": None if direction is None else direction.lower(),
@@ -490,7 +492,7 @@ def _tests(asked: Mapping[str, Any]) -> Iterator[Callable[[_Item], bool]]:
         yield lambda item: item.id in ids
     if asked.get("datetime"):
         first, last = _interval(str(asked["datetime"]))
-        yield lambda item: first <= item.rank("datetime")[1] <= last
+        yield lambda item: first <= item.sensed <= last
     if asked.get("bbox") is not None:
         area = _box(asked["bbox"])
         yield lambda item: item.footprint.intersects(area)

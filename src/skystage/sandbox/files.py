@@ -163,6 +163,7 @@ class Made(Content):
     """A content that a function makes; the bytes used last are kept, all others made again."""
 
     _kept: OrderedDict[int, bytes] = OrderedDict()
+    _kept_bytes = 0
     _kept_lock = threading.Lock()
     _numbers = count()
 
@@ -196,9 +197,11 @@ class Made(Content):
         data = self._make()
         self._size = len(data)
         with self._kept_lock:
-            self._kept[self._number] = data
-            while sum(map(len, self._kept.values())) > _KEPT_BYTES and len(self._kept) > 1:
-                self._kept.popitem(last=False)
+            if self._number not in self._kept:
+                self._kept[self._number] = data
+                Made._kept_bytes += len(data)
+            while Made._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
+                Made._kept_bytes -= len(self._kept.popitem(last=False)[1])
         return data
 
 

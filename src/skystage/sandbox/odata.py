@@ -5,6 +5,7 @@
     filter     = all *("or" all)
     all        = one *("and" one)
     one        = "not" one | "(" filter ")" | text "(" path "," string ")" | path op value
+               | path "in" "(" value *("," value) ")"
                | "OData.CSC.Intersects" "(" "area" "=" geography ")"
                | "Attributes/OData.CSC." type "Attribute/any" "(" name ":" filter ")"
 
@@ -17,7 +18,6 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from skystage.sandbox.catalogue import parse_time
@@ -47,6 +47,18 @@ _TEXT_TESTS: dict[str, Callable[[str, str], bool]] = {
     "startswith": str.startswith,
     "endswith": str.endswith,
 }
+_KINDS = {
+    "Name": "String",
+    "Id": "String",
+    "Collection/Name": "String",
+    "ContentType": "String",
+    "S3Path": "String",
+    "DeletionCause": "String",
+    "Online": "Boolean",
+    "ContentLength": "Integer",
+}
+"""Types of the fields; all others are dates."""
+_SHAPES = ("Point", "LineString", "Polygon", "MultiPolygon")
 _ATTRIBUTE = re.compile(
     r"Attributes/OData\.CSC\.(String|Integer|Double|Boolean|DateTimeOffset)Attribute/any$"
 )
@@ -82,7 +94,10 @@ def parse(text: str, paths: Iterable[str]) -> Test:
         If it is not of the language, with the place where it ends to be.
     """
     parser = _Parser(_tokens(text), frozenset(paths))
-    test = parser.filter()
+    try:
+        test = parser.filter()
+    except RecursionError:
+        raise BadFilter("too many parentheses inside one another") from None
     if parser.next is not None:
         raise parser.unexpected("the end")
     return test
@@ -108,6 +123,8 @@ class _Parser:
     variable: str | None = None
     """The name that stands for the attribute inside ``any(...)``."""
     attribute_paths: dict[str, str] = field(default_factory=dict)
+    attribute_kind: str = ""
+    """The type of its value."""
 
     @property
     def next(self) -> _Token | None:
@@ -165,14 +182,22 @@ class _Parser:
         return self.comparison(self.known(path))
 
     def known(self, path: str) -> str:
-        path = self.attribute_paths.get(path, path)
-        if path not in self.paths and path not in self.attribute_paths.values():
+        if self.attribute_paths and path in self.attribute_paths:
+            return self.attribute_paths[path]
+        if path not in self.paths or self.attribute_paths:
             raise BadFilter(f"there is no field {path!r}")
         return path
+
+    def kind(self, path: str) -> str:
+        if path == "@Value":
+            return self.attribute_kind
+        return "String" if path == "@Name" else _KINDS.get(path, "DateTimeOffset")
 
     def text_test(self, compare: Callable[[str, str], bool]) -> Test:
         self.take("sign", "(")
         path = self.known(self.take("path"))
+        if self.kind(path) != "String":
+            raise BadFilter(f"{path.removeprefix('@')} is no text")
         self.take("sign", ",")
         part = _unquote(self.take("string"))
         self.take("sign", ")")
@@ -180,49 +205,68 @@ class _Parser:
 
     def comparison(self, path: str) -> Test:
         name = self.take("path")
+        if name == "in":
+            return self.one_of(path)
         if name not in _COMPARE:
             self.at -= 1
-            raise self.unexpected("eq, ne, gt, ge, lt or le")
-        compare, wanted = _COMPARE[name], self.value()
+            raise self.unexpected("eq, ne, gt, ge, lt, le or in")
+        compare, wanted = _COMPARE[name], self.value(path)
 
         def test(fields: Fields) -> bool:
             have = fields.get(path)
             if wanted is None or have is None:
                 # Null is equal to null, different from the rest, and neither more nor less than anything.
                 return (have is wanted) == (compare is operator.eq) and compare in (operator.eq, operator.ne)
-            return _compare(compare, have, wanted)
+            return compare(have, wanted)
 
         return test
 
-    def value(self) -> Any:
-        token = self.next
+    def one_of(self, path: str) -> Test:
+        self.take("sign", "(")
+        wanted = [self.value(path)]
+        while self.next is not None and self.next.text == ",":
+            self.take("sign", ",")
+            wanted.append(self.value(path))
+        self.take("sign", ")")
+        return lambda fields: fields.get(path) in wanted
+
+    def value(self, path: str) -> Any:
+        """A value of the type that the field has, or null."""
+        token, kind = self.next, self.kind(path)
         if token is None:
             raise self.unexpected("a value")
         self.at += 1
-        words = {"true": True, "false": False, "null": None}
-        if token.kind == "string":
+        if token.text == "null":
+            return None
+        if kind == "String" and token.kind == "string":
             return _unquote(token.text)
-        if token.kind == "number":
+        if kind in ("Integer", "Double") and token.kind == "number":
             return float(token.text)
-        if token.kind == "date":
-            return parse_time(token.text)
-        if token.text in words:
-            return words[token.text]
+        if kind == "Boolean" and token.text in ("true", "false"):
+            return token.text == "true"
+        if kind == "DateTimeOffset" and token.kind in ("date", "string"):
+            # Dates are accepted with quotes and without.
+            try:
+                return parse_time(token.text.strip("'"))
+            except ValueError:
+                raise BadFilter(f"{token.text} is no date") from None
         self.at -= 1
-        raise self.unexpected("a value")
+        raise self.unexpected(f"a value of type {kind}")
 
     def attribute(self, kind: str) -> Test:
         self.take("sign", "(")
         name = self.take("path")
         self.take("sign", ":")
-        outer = self.attribute_paths
+        if self.attribute_paths:
+            raise BadFilter("an attribute has no attributes")
+        self.attribute_kind = kind
         self.attribute_paths = {
             f"{name}/Name": "@Name",
             f"{name}/Value": "@Value",
             f"{name}/OData.CSC.{kind}Attribute/Value": "@Value",
         }
         test = self.filter()
-        self.attribute_paths = outer
+        self.attribute_paths = {}
         self.take("sign", ")")
 
         def any_attribute(fields: Fields) -> bool:
@@ -253,20 +297,7 @@ def _unquote(text: str) -> str:
 
 
 def _typed(kind: str, value: Any) -> Any:
-    return parse_time(value) if kind == "DateTimeOffset" else value
-
-
-def _compare(compare: Callable[[Any, Any], bool], have: Any, wanted: Any) -> bool:
-    if isinstance(have, datetime) and isinstance(wanted, str):
-        # Dates are accepted with quotes and without.
-        try:
-            wanted = parse_time(wanted)
-        except ValueError:
-            raise BadFilter(f"{wanted!r} is no date") from None
-    try:
-        return compare(have, wanted)
-    except TypeError:
-        raise BadFilter(f"cannot compare {have!r} with {wanted!r}") from None
+    return parse_time(value) if kind == "DateTimeOffset" and isinstance(value, str) else value
 
 
 def _area(text: str) -> BaseGeometry:
@@ -280,6 +311,9 @@ def _area(text: str) -> BaseGeometry:
         area = wkt.loads(match[1])
     except ShapelyError:
         raise BadFilter(f"cannot read the area {match[1]!r}") from None
-    if not area.is_valid:
+    west, south, east, north = area.bounds if not area.is_empty else (0, 0, 0, 91)
+    if area.geom_type not in _SHAPES or not area.is_valid or area.has_z:
         raise BadFilter("the area is not valid")
+    if west < -180 or south < -90 or east > 180 or north > 90:
+        raise BadFilter("the area is not in degrees of longitude and latitude")
     return area

@@ -20,15 +20,13 @@ from xml.sax.saxutils import escape
 from skystage.sandbox import sentinel2_images as images
 from skystage.sandbox.files import Content, Made, Part, Segment, Segments
 from skystage.sandbox.payloads import stored_zip
-from skystage.sandbox.sentinel2_images import BANDS, OFFSET, Grid, View
-
-PIXELS = 366
-"""Along each side of a 10 m band; the real ones have 10,980."""
+from skystage.sandbox.sentinel2_images import BANDS, OFFSET, PIXELS, Grid, View
 
 _NAME = re.compile(
     r"(?P<mission>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<sensed>\d{8}T\d{6})_N(?P<baseline>\d{4})"
     r"_R(?P<relative>\d{3})_T(?P<tile>\d{2}[C-X][A-Z]{2})_(?P<made>\d{8}T\d{6})"
 )
+_JP2 = "image/jp2"
 _STAMP = "%Y%m%dT%H%M%S"
 
 _RESOLUTION = dict.fromkeys(BANDS, 20) | dict.fromkeys(("B02", "B03", "B04", "B08", "TCI"), 10)
@@ -242,8 +240,9 @@ def files(scene: Scene) -> Mapping[str, Content]:
 @cache
 def whole(scene: Scene) -> Content:
     """The product as one zip, its files stored as they are."""
+    table = files(scene)
     members: list[tuple[str, list[Segment]]] = [
-        (f"{scene.folder}/{path}", [Part(content)]) for path, content in sorted(files(scene).items())
+        (f"{scene.folder}/{path}", [Part(content)]) for path, content in sorted(table.items())
     ]
     return Segments(f"{scene.folder}.zip", "application/zip", scene.made, None, lambda: stored_zip(members))
 
@@ -267,7 +266,7 @@ def _listed(scene: Scene) -> Iterator[_File]:
     yield f"{scene.granule}/MTD_TL.xml", "text/xml", lambda: _tile_metadata(scene)
     offset = OFFSET if scene.baseline >= "0400" else 0
     for path, key, resolution in paths:
-        yield path, "image/jp2", _image(scene, key, resolution, offset)
+        yield path, _JP2, _image(scene, key, resolution, offset)
     yield from _quality(scene, old=old)
 
 
@@ -302,11 +301,11 @@ def _quality(scene: Scene, *, old: bool) -> Iterator[_File]:
         for name in names:
             yield f"{folder}/{name}.gml", "text/xml", _text(scene, name)
     else:
-        yield f"{folder}/MSK_CLASSI_B00.jp2", "image/jp2", _image(scene, "CLASSI", 60, 0)
+        yield f"{folder}/MSK_CLASSI_B00.jp2", _JP2, _image(scene, "CLASSI", 60, 0)
         for key in ("DETFOO", "QUALIT"):
             for band in BANDS:
                 path = f"{folder}/MSK_{key}_{band}.jp2"
-                yield path, "image/jp2", _image(scene, key, _RESOLUTION[band], 0)
+                yield path, _JP2, _image(scene, key, _RESOLUTION[band], 0)
     if scene.level == "L2A":
         for key in ("CLDPRB", "SNWPRB"):
             for resolution in (20, 60):
@@ -315,8 +314,8 @@ def _quality(scene: Scene, *, old: bool) -> Iterator[_File]:
                     name = f"{scene.stem}_{key[:3]}_{resolution}m"
                 if name:
                     path = f"{folder}/{name}.jp2"
-                    yield path, "image/jp2", _image(scene, key, resolution, 0)
-    yield f"{folder}/{scene.stem}_PVI.jp2", "image/jp2", _image(scene, "TCI", 60, 0)
+                    yield path, _JP2, _image(scene, key, resolution, 0)
+    yield f"{folder}/{scene.stem}_PVI.jp2", _JP2, _image(scene, "TCI", 60, 0)
 
 
 def _image(scene: Scene, key: str, resolution: int, offset: int) -> Callable[[], bytes]:
@@ -480,7 +479,7 @@ def _href(scene: Scene, path: str) -> str:
 def _digest(scene: Scene, content: Content) -> tuple[str, str]:
     """MD5; in newer baselines SHA3-256 for images, and in the newest for all files and in capitals."""
     newest = scene.baseline > "0500"
-    if newest or (scene.baseline == "0500" and content.media_type == "image/jp2"):
+    if newest or (scene.baseline == "0500" and content.media_type == _JP2):
         digest = hashlib.sha3_256(content.read(0, content.size)).hexdigest()
         return "SHA3-256", digest.upper() if newest else digest
     return "MD5", content.md5

@@ -1,6 +1,6 @@
 """The pixels of the sandbox's Sentinel-2 products, as JPEG 2000 files without loss.
 
-Ground and clouds are functions of the place, so that all bands, resolutions and neighbouring tiles agree.
+Ground and clouds are functions of the place, so that bands and resolutions agree, and neighbouring tiles too.
 What a date has of its own (where its clouds are, how bright it is) follows from the sensing alone: two
 baselines of one sensing show the same, but for the offset that baselines from 04.00 on add to it.
 """
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 WIDTH = 109_800
 """Metres along each side of a tile."""
+SMALL = 36
+"""Pixels a side up to which an image is kept: at most some kB."""
+PIXELS = 366
+"""Along each side of a 10 m band; the real ones have 10,980."""
 OFFSET = 1000
 """Added to the numbers of reflectances by baselines from 04.00 on."""
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -74,12 +78,21 @@ def image(view: View, key: str, size: int, offset: int) -> bytes:
     """
     if key in ("SNWPRB", "DETFOO", "QUALIT"):
         return _same_for_all(view.grid, key, size)
+    make = _small_image if size <= SMALL else _image
+    return make(view, key, size, offset)
+
+
+def _image(view: View, key: str, size: int, offset: int) -> bytes:
     return _encode(_pixels(view, key, size, offset), view.grid)
+
+
+_small_image = lru_cache(maxsize=8192)(_image)
+"""Kept: thousands of recorded products share their views."""
 
 
 def picture(view: View, size: int) -> bytes:
     """The quicklook, a JPEG."""
-    return _write("JPEG", _true_color(view, size), {"QUALITY": "80"})
+    return _write("JPEG", ".jpg", _true_color(view, size), view.grid, {"QUALITY": "80"})
 
 
 def cloud_share(classes: NDArray[np.uint8]) -> float:
@@ -125,7 +138,10 @@ def _reflectances(view: View, band: str, size: int) -> NDArray[np.int64]:
         for kind, cover in ((HIGH, 1.0), (MEDIUM, 0.7), (CIRRUS, 0.3)):
             table[below, kind] = cover * ground[HIGH] + (1 - cover) * table[below, kind]
     found = table.ravel()[_ground(view.grid, size) * 16 + _classes(view, size)]
-    return np.maximum(np.rint(found * _relief(view.grid, size)), 1).astype(np.int64)
+    # A ramp to the lower right: no pixel has the number of its neighbour, and it costs little to pack.
+    steps = np.arange(size) * (PIXELS // size)
+    numbers: NDArray[np.int64] = np.rint(found).astype(np.int64) + 1 + steps[None, :] + steps[:, None]
+    return numbers
 
 
 def _true_color(view: View, size: int) -> NDArray[np.uint8]:
@@ -184,14 +200,6 @@ def _ground(grid: Grid, size: int) -> NDArray[np.uint8]:
     return classes
 
 
-@lru_cache(maxsize=16)
-def _relief(grid: Grid, size: int) -> NDArray[np.float32]:
-    """By how much the ground is brighter here than elsewhere, so that fields are not flat."""
-    import numpy as np
-
-    return (1 + 0.1 * _waves(grid, size, "relief")).astype(np.float32)
-
-
 def _valid(view: View, size: int) -> NDArray[np.bool_]:
     import numpy as np
 
@@ -206,14 +214,14 @@ def _valid(view: View, size: int) -> NDArray[np.bool_]:
 
 @lru_cache(maxsize=64)
 def _waves(grid: Grid, size: int, seed: str) -> NDArray[np.float64]:
-    """A smooth field from -1 to 1 of wave lengths from 8 to 70 km, a function of the place and the seed."""
+    """A smooth field from -1 to 1 of wave lengths from 23 to 70 km, a function of the place and the seed."""
     import numpy as np
 
     middle = (np.arange(size) + 0.5) * WIDTH / size
     across, down = (grid.left + middle)[None, :], (grid.top - middle)[:, None]
     digest = hashlib.sha256(seed.encode()).digest()
     field = np.zeros((size, size))
-    lengths = (70e3, 41e3, 23e3, 13e3, 8e3)
+    lengths = (70e3, 41e3, 23e3)
     for number, length in enumerate(lengths):
         angle, phase = (digest[2 * number + part] / 128 * math.pi for part in (0, 1))
         along = across * math.cos(angle) + down * math.sin(angle)
@@ -248,25 +256,19 @@ def _number(text: str) -> int:
 
 def _encode(pixels: NDArray[Any], grid: Grid) -> bytes:
     """A JPEG 2000 file that gives back each pixel; as the real ones, it names no value for no data."""
-    from rasterio.transform import from_origin
-
-    step = WIDTH / pixels.shape[-1]
-    place = {"crs": f"EPSG:{grid.epsg}", "transform": from_origin(grid.left, grid.top, step, step)}
     options = {"QUALITY": "100", "REVERSIBLE": "YES", "YCBCR420": "NO", "NUM_THREADS": "1"}
-    return _write("JP2OpenJPEG", pixels, {**options, **place})
+    return _write("JP2OpenJPEG", ".jp2", pixels, grid, options)
 
 
-def _write(driver: str, pixels: NDArray[Any], options: dict[str, Any]) -> bytes:
-    import warnings
-
-    from rasterio.errors import NotGeoreferencedWarning
+def _write(driver: str, suffix: str, pixels: NDArray[Any], grid: Grid, options: dict[str, str]) -> bytes:
+    from affine import Affine
     from rasterio.io import MemoryFile
 
     layers, height, width = pixels.shape
-    suffix = {"JP2OpenJPEG": ".jp2", "JPEG": ".jpg"}[driver]
-    with warnings.catch_warnings(), MemoryFile(ext=suffix) as memory:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        kind = {"driver": driver, "width": width, "height": height, "count": layers, "dtype": pixels.dtype}
-        with memory.open(**kind, **options) as file:
+    step = WIDTH / width
+    kind = {"driver": driver, "width": width, "height": height, "count": layers, "dtype": pixels.dtype}
+    place = {"crs": f"EPSG:{grid.epsg}", "transform": Affine(step, 0, grid.left, 0, -step, grid.top)}
+    with MemoryFile(ext=suffix) as memory:
+        with memory.open(**kind, **place, **options) as file:
             file.write(pixels)
         return bytes(memory.getbuffer())
