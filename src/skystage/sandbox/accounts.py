@@ -18,6 +18,10 @@ PASSWORD = "sandbox-password"  # noqa: S105 - made up, as everything here
 NEWCOMER = "sandbox-newcomer"
 """An account with the same password that has not accepted the data's terms."""
 
+S3_KEY = "SANDBOX0ACCESS0KEY00"
+S3_SECRET = "sandbox-secret-key"  # noqa: S105 - as above
+"""The account's keys for the Copernicus Data Space's S3."""
+
 EARTHDATA = "urs.earthdata.nasa.gov"
 CDSE = "dataspace.copernicus.eu"
 

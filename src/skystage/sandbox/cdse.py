@@ -14,13 +14,16 @@ from skystage.sandbox.cdse_catalogue import DOWNLOAD, Catalogue
 from skystage.sandbox.cdse_catalogue import HOST as CATALOGUE
 from skystage.sandbox.cdse_downloads import Downloads
 from skystage.sandbox.cdse_stac import HOST as STAC
-from skystage.sandbox.cdse_stac import Stac
+from skystage.sandbox.cdse_stac import THUMBNAILS, Stac
 from skystage.sandbox.copernicus import products, recorded
-from skystage.sandbox.messages import Reply, Request, Service, json_reply
+from skystage.sandbox.eodata import HOST as EODATA
+from skystage.sandbox.eodata import Eodata
+from skystage.sandbox.messages import Reply, Request, Service, json_reply, redirect
 from skystage.sandbox.world import World
 
 IDENTITY = "identity.dataspace.copernicus.eu"
 ZIPPER = "zipper.dataspace.copernicus.eu"
+_PICTURES = "zipper.creodias.eu"
 TOKEN_PATH = "/auth/realms/CDSE/protocol/openid-connect/token"  # noqa: S105 - a path
 
 _ACCESS_LIFETIME = 600.0
@@ -38,6 +41,9 @@ def hosts(world: World) -> dict[str, Service]:
         DOWNLOAD: downloads.answer,
         ZIPPER: downloads.answer,
         STAC: Stac(held).answer,
+        EODATA: Eodata(held).answer,
+        THUMBNAILS: lambda request: redirect(301, f"https://{_PICTURES}{request.target}"),
+        _PICTURES: downloads.answer,
     }
 
 

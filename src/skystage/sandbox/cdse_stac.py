@@ -1,8 +1,9 @@
 """The STAC API of the Copernicus Data Space, for its Sentinel-2 products.
 
 Items have the form of the real ones: assets by S3 address with the download host's as the alternate, sizes,
-and checksums as multihashes. One of those errs as the real ones do: metadata files of newer baselines say MD5
-(``d5``) before 32 bytes that are SHA3-256. An item's assets are made when it is first served.
+and checksums as multihashes. Two things are wrong in them as in the real ones: checksums of metadata files of
+newer baselines say MD5 (``d5``) before 32 bytes that are SHA3-256, and addresses of metadata files in folders
+have a node without a name. An item's assets are made when it is first served.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from skystage.sandbox.copernicus import Product
 from skystage.sandbox.cql2 import BadFilter, Test, read_json, read_query, read_text
 from skystage.sandbox.files import Content
 from skystage.sandbox.messages import Reply, Request, json_reply
+from skystage.sandbox.sentinel2 import grid
+from skystage.sandbox.sentinel2_images import OFFSET, WIDTH
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -60,6 +63,8 @@ _EXTENSIONS = [
     f"https://stac-extensions.github.io/{name}/schema.json"
     for name in (
         "eo/v2.0.0",
+        "raster/v2.0.0",
+        "projection/v2.0.0",
         "sat/v1.0.0",
         "grid/v1.1.0",
         "file/v2.1.0",
@@ -311,10 +316,7 @@ def _assets(product: Product) -> dict[str, Any]:
             assets[image[1]] = {
                 **_file(product, path),
                 **_measured(content, _SHA3_256 if modern else _MD5),
-                "type": "image/jp2",
-                "roles": ["visual"] if image[1].startswith("TCI") else ["data"],
-                "title": image[1],
-                "gsd": _gsd(image[1]),
+                **_image(product, image[1], content),
             }
         elif name in _METADATA:
             # As recorded: the manifest has its MD5, and the rest a digest under a wrong name.
@@ -359,7 +361,9 @@ _NODES = "https://zipper.dataspace.copernicus.eu/odata/v1/Products({id})"
 
 def _file(product: Product, path: str) -> dict[str, Any]:
     """Where one file of a product is, and what it is called."""
-    steps = "".join(f"/Nodes({step})" for step in (product.name, *path.split("/")))
+    # As recorded: the address of a metadata file in a folder has a node without a name.
+    nameless = ["", *path.split("/")] if "/" in path and path.endswith(".xml") else path.split("/")
+    steps = "".join(f"/Nodes({step})" for step in (product.name, *nameless))
     return {
         "href": f"s3:/{product.s3_path}/{path}",
         "alternate": {
@@ -375,6 +379,37 @@ def _file(product: Product, path: str) -> dict[str, Any]:
         "alternate:name": "S3",
         "file:local_path": f"{product.name}/{path}",
     }
+
+
+def _image(product: Product, key: str, content: Content) -> dict[str, Any]:
+    """What is said of a band: its grid is that of the file."""
+    attributes = {name: value for _, name, value in product.attributes}
+    place, size = grid(attributes["tileId"]), _size(content)
+    step = WIDTH / size
+    visual, classes = key.startswith("TCI"), key.startswith("SCL")
+    about: dict[str, Any] = {
+        "type": "image/jp2",
+        "roles": ["visual"] if visual else ["data"],
+        "title": key,
+        "gsd": _gsd(key),
+        "nodata": 0,
+        "data_type": "uint8" if visual or classes else "uint16",
+        "proj:code": f"EPSG:{place.epsg}",
+        "proj:shape": [size, size],
+        "proj:bbox": [place.left, place.top - WIDTH, place.left + WIDTH, place.top],
+        "proj:transform": [step, 0.0, place.left, 0.0, -step, place.top],
+    }
+    if key.startswith("B"):
+        about["bands"] = [{"name": key.partition("_")[0]}]
+        about["raster:scale"] = 0.0001
+        about["raster:offset"] = -OFFSET / 10_000 if attributes["processorVersion"] >= "04.00" else 0.0
+    return about
+
+
+def _size(content: Content) -> int:
+    """Pixels along each side of an image, as its codestream says (ISO/IEC 15444-1, A.5.1)."""
+    head = content.read(0, 4096)
+    return int.from_bytes(head[(at := head.index(b"\xff\x51") + 6) : at + 4])
 
 
 def _measured(content: Content, code: str) -> dict[str, Any]:

@@ -470,7 +470,12 @@ def _href(scene: Scene, path: str) -> str:
     """A path as the manifest has it, which in two old baselines is not where the file lies."""
     if scene.level == "L2A" and scene.baseline == "0207" and "/" in path:
         return path
-    if scene.level == "L2A" and scene.baseline == "0208" and scene.made.month < 6 and "/T" in path:
+    if (
+        scene.level == "L2A"
+        and scene.baseline == "0208"
+        and scene.made.month < 6
+        and path.startswith(("G", "D"))
+    ):
         # What was made in May 2018 names the disk of the processor.
         return f"/dpc/app/work/.{scene.datastrip}/{path}"
     return f"./{path}"

@@ -256,7 +256,7 @@ def _number(text: str) -> int:
 
 def _encode(pixels: NDArray[Any], grid: Grid) -> bytes:
     """A JPEG 2000 file that gives back each pixel; as the real ones, it names no value for no data."""
-    options = {"QUALITY": "100", "REVERSIBLE": "YES", "YCBCR420": "NO", "NUM_THREADS": "1"}
+    options = {"QUALITY": "100", "REVERSIBLE": "YES", "YCBCR420": "NO"}
     return _write("JP2OpenJPEG", ".jp2", pixels, grid, options)
 
 
