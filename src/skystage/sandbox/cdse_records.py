@@ -152,6 +152,10 @@ class Folder(Mapping[str, Content]):
     def __len__(self) -> int:
         return len(self._files)
 
+    def __bool__(self) -> bool:
+        # Without listing them.
+        return True
+
 
 def zipped(scene: Scene) -> Content:
     """The product as one zip."""
