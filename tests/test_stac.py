@@ -20,6 +20,7 @@ from skystage.archives.stac_items import granule
 from skystage.batch import fetch_all
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, QueryError, SearchError
 from skystage.model import Asset, Granule
+from skystage.transport import Access
 
 API = "https://api.stacspec.org/v1.0.0"
 SEARCHES = [f"{API}/core", f"{API}/collections", f"{API}/item-search"]
@@ -71,15 +72,8 @@ class Api:
             {"rel": "root", "href": f"{self.url}/api/"},
             {"rel": "data", "href": f"{self.url}/api/collections"},
         ]
-        for word in self.methods:
-            links.append(
-                {
-                    "rel": "search",
-                    "type": "application/geo+json",
-                    "method": word,
-                    "href": f"{self.url}/api/search",
-                }
-            )
+        search = {"rel": "search", "type": "application/geo+json", "href": f"{self.url}/api/search"}
+        links += [{**search, "method": word} for word in self.methods]
         about = {"type": "Catalog", "id": "api", "stac_version": "1.0.0", "description": "d"}
         return 200, {**about, "conformsTo": self.conforms, "links": links}
 
@@ -712,15 +706,13 @@ def test_a_flipped_byte_is_caught_by_each_checksum_also_by_one_under_a_wrong_nam
 # The Copernicus Data Space, in the box
 
 
+TWO_DAYS = {"collections": "sentinel-2-l2a", "start": "2018-06-17", "end": "2018-06-20"}
+
+
 @pytest.mark.usefixtures("box")
 def test_the_copernicus_data_space_has_one_baseline_a_sensing_and_the_keys_of_its_own_archive(plan):
-    made = plan(
-        CDSE,
-        collections="sentinel-2-l2a",
-        start="2018-06-17",
-        end="2018-06-20",
-        assets=["SCL_20m", "granule_metadata"],
-    )
+    wanted = ["SCL_20m", "granule_metadata"]
+    made = plan(CDSE, **TWO_DAYS, assets=wanted)
     granules = list(made.granules())
     assert {"superseded"} == {one.reason for one in made.dropped()}
     assert {one.properties["processing:version"] for one in granules} == {"05.00"}
@@ -730,15 +722,33 @@ def test_the_copernicus_data_space_has_one_baseline_a_sensing_and_the_keys_of_it
         assert scl.path == f"stac/sentinel-2-l2a/{found.id}/{scl.name}"
         assert [source.auth for source in scl.sources] == ["cdse", "cdse-s3"]
         assert list(scl.checksums) == list(metadata.checksums) == ["sha3-256"]
-    again = plan(
-        CDSE,
-        collections="sentinel-2-l2a",
-        start="2018-06-17",
-        end="2018-06-20",
-        page_size=1,
-        assets=["SCL_20m", "granule_metadata"],
-    )
-    assert kept(again) == [one.id for one in granules]
+    assert kept(plan(CDSE, **TWO_DAYS, assets=wanted, page_size=1)) == [one.id for one in granules]
+    asked = {"archive": "cdse", "collection": "SENTINEL-2", "product_type": "S2MSI2A", "assets": wanted}
+    dates = {"start": TWO_DAYS["start"], "end": TWO_DAYS["end"]}
+    access = Access()
+    other = planning.build(query.parse({**asked, **dates}), made.path.with_name("cdse.ndjson"), access)
+    access.close()
+    theirs = {one.id: {asset.key: (asset.size, asset.checksums) for asset in one.assets} for one in other.granules()}
+    ours = {one.id: {asset.key: (asset.size, asset.checksums) for asset in one.assets} for one in granules}
+    assert ours.keys() == theirs.keys()
+    assert {name: found["SCL_20m"] for name, found in ours.items()} == {
+        name: found["SCL_20m"] for name, found in theirs.items()
+    }
+
+
+def test_a_flipped_byte_of_a_node_is_caught_by_what_the_item_says(box, plan, access, store):
+    keys = {"SCL_20m": "sha3-256", "granule_metadata": "sha3-256", "safe_manifest": "md5"}
+    made = plan(CDSE, **{**TWO_DAYS, "end": "2018-06-17"}, assets=list(keys))
+    box.set_faults([{"match": {"host": "download.dataspace.copernicus.eu"}, "corrupt": 1500}])
+    outcome = fetch_all(made.assets(), store, access)
+    assert {type(failure) for failure in outcome.failures.values()} == {errors.ChecksumMismatch}
+    assert len(outcome.failures) == len(keys)
+    box.set_faults([])
+    outcome = fetch_all(made.assets(), store, access)
+    proofs = {receipt.path.rpartition("/")[2]: receipt.verified for receipt in outcome.receipts}
+    assert sorted(proofs.values()) == sorted(keys.values())
+    assert proofs["MTD_TL.xml"] == "sha3-256"
+    assert proofs["manifest.safe"] == "md5"
 
 
 # --------------------------------------------------------------------------------------------------
