@@ -728,7 +728,9 @@ def test_the_copernicus_data_space_has_one_baseline_a_sensing_and_the_keys_of_it
     access = Access()
     other = planning.build(query.parse({**asked, **dates}), made.path.with_name("cdse.ndjson"), access)
     access.close()
-    theirs = {one.id: {asset.key: (asset.size, asset.checksums) for asset in one.assets} for one in other.granules()}
+    theirs = {
+        one.id: {asset.key: (asset.size, asset.checksums) for asset in one.assets} for one in other.granules()
+    }
     ours = {one.id: {asset.key: (asset.size, asset.checksums) for asset in one.assets} for one in granules}
     assert ours.keys() == theirs.keys()
     assert {name: found["SCL_20m"] for name, found in ours.items()} == {

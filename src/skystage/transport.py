@@ -370,10 +370,12 @@ class _Slots:
         renewed = False
         for _ in range(HOPS):
             pause(self._stop)
-            sent = self._headers(url, headers, region)
-            response = self._ask(url, sent, content)
-            status, said = response.status, response.headers
             _, host = address(url)
+            # The slot first: a token that lives for seconds must not wait in a queue.
+            slot = self._slot(host)
+            sent = self._headers(url, headers, region)
+            response = self._ask(slot, url, sent, content)
+            status, said = response.status, response.headers
             if 300 <= status < 500:
                 self._access.limits.succeeded(self.account, host)
             if status in (301, 302, 303, 307, 308) and "location" in said:
@@ -384,15 +386,15 @@ class _Slots:
             if status in (301, 400) and self._signs and bucket_region != region:
                 region = bucket_region
                 continue
-            refused = sent.get("Authorization", "")
-            if status == 401 and self._scheme and refused and not renewed and self._scheme.renew(refused):
+            head = _head(response, excerpt="" if status < 400 else _excerpt(response))
+            refused = sent.get("Authorization", "") if status == 401 and not renewed else ""
+            if self._scheme and refused and self._scheme.renew(refused, head.excerpt):
                 renewed, url = True, start
                 continue
             if status == 403 and "Signature=" in url and not renewed:
                 # A signed address that has expired: whoever signed it signs another one.
                 renewed, url = True, start
                 continue
-            head = _head(response, excerpt="" if status < 400 else _excerpt(response))
             if status == 403 and direct and self._signs:
                 self._access.keys(self._signs).give_up("the bucket refuses")
             if status == 429 or (status == 503 and "retry-after" in said):
@@ -430,9 +432,8 @@ class _Slots:
                 sent["Authorization"] = word
         return sent
 
-    def _ask(self, url: str, headers: Mapping[str, str], content: bytes | None) -> urllib3.BaseHTTPResponse:
+    def _slot(self, host: str) -> Slot:
         self._finish()
-        _, host = address(url)
         if host not in self._held:
             limits = self._access.limits
             if self._wait:
@@ -441,7 +442,11 @@ class _Slots:
                 self._held[host] = slot
             else:
                 raise Busy
-        slot = self._held[host]
+        return self._held[host]
+
+    def _ask(
+        self, slot: Slot, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> urllib3.BaseHTTPResponse:
         if slot.connection is None:
             slot.connection = self._access.connect(url)
         jar, asked = self._access.cookies, None
@@ -463,6 +468,7 @@ class _Slots:
                 timeout=TIMEOUT,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            _, host = address(url)
             unreachable = _unreachable(host, error)
             self.failed(host, unreachable)
             raise unreachable from error

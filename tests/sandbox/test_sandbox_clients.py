@@ -51,6 +51,27 @@ head = s3.head_object(Bucket="s1-orbits", Key=objects[0]["Key"])
 print(json.dumps([len(objects), body.decode(), head["ContentLength"] == objects[0]["Size"]]))
 """
 
+STAC = """
+import json
+from pystac_client import Client
+client = Client.open("https://stac.dataspace.copernicus.eu/v1")
+search = client.search(
+    collections=["sentinel-2-l2a"], bbox=[5, 50.8, 5.1, 50.9], datetime="2018-06", limit=3,
+    query={"eo:cloud_cover": {"lt": 20}}, sortby="-properties.datetime",
+)
+pages = list(search.pages())
+items = [item for page in pages for item in page]
+text = client.search(
+    collections=["sentinel-2-l2a"], bbox=[5, 50.8, 5.1, 50.9], datetime="2018-06", method="GET",
+    filter="eo:cloud_cover < 20", filter_lang="cql2-text", limit=3,
+)
+item = client.get_collection("sentinel-2-l2a").get_item(items[0].id)
+print(json.dumps([
+    [item.id for item in items], len(pages), [item.id for item in text.items()], sorted(item.assets),
+    [one.id for one in client.get_collections()], sorted({item.properties["grid:code"] for item in items}),
+]))
+"""
+
 
 def run(box: Sandbox, code: str, *arguments: str, **environ: str) -> Any:
     done = subprocess.run(
@@ -147,3 +168,14 @@ def test_sentineleof_gets_the_real_bytes_of_a_recorded_orbit(recordings: Path, t
 
 def test_boto3_lists_and_reads_the_bucket(box: Sandbox) -> None:
     assert run(box, BUCKET) == [137, "<?xml", True]
+
+
+def test_pystac_client_searches_sentinel_2(box: Sandbox) -> None:
+    found, pages, again, assets, collections, tiles = run(box, STAC)
+    assert found == again
+    assert len(found) == len(set(found)) > 5
+    assert pages == -(-len(found) // 3)
+    assert {"SCL_20m", "B04_10m", "Product"} <= set(assets)
+    assert collections == ["sentinel-2-l2a", "sentinel-2-l1c"]
+    assert tiles == ["MGRS-31UFS"]
+    assert hosts(box) == ["stac.dataspace.copernicus.eu"]

@@ -34,7 +34,7 @@ ITEM: dict[str, Any] = {
         "nothing IS NULL AND platform IS NOT NULL",
         "datetime >= TIMESTAMP('2018-06-10T00:00:00Z') AND datetime < DATE('2018-06-11')",
         "datetime = '2018-06-10T10:50:31.024Z'",
-        "\"o'clock\" = TRUE",
+        '"o\'clock" = TRUE',
         "S_INTERSECTS(geometry, POLYGON((5 51, 7 51, 7 53, 5 53, 5 51)))",
         "s_intersects(geometry, MULTIPOLYGON(((5 51, 7 51, 7 53, 5 53, 5 51)), ((0 0, 1 0, 1 1, 0 0))))",
     ],

@@ -1,7 +1,7 @@
 """The Copernicus Data Space Ecosystem: all Sentinels, searched by its OData catalogue.
 
-How it is asked is `skystage.archives.cdse_filter`, what it says `skystage.archives.cdse_records`, and that all
-of it came `skystage.archives.odata`.
+How it is asked is in `skystage.archives.cdse_filter`, what it says in `skystage.archives.cdse_records`; that
+all of it came is proved in `skystage.archives.odata`.
 """
 
 from __future__ import annotations

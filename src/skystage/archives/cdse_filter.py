@@ -1,4 +1,4 @@
-"""What the Copernicus Data Space can be asked, and how its catalogue wants to be asked: criteria as a ``$filter``.
+"""What the Copernicus Data Space can be asked, and criteria as its catalogue takes them: a ``$filter``.
 
 Nothing here sends anything. For each criterion there is the filter for the catalogue, and the property of
 a record that says the same, so that the answer can be tested. Where the filter can only say less than the
@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -94,9 +96,9 @@ PROPERTIES: Mapping[str, str] = {
 
 SUFFIXES = (".SAFE", ".SEN3", ".nc", ".EOF")
 """What names of products end in, and granules' ids do not."""
-SOURCES = ("nodes", "s3", "zip")
-LONGEST = 2000
-"""Characters of an area in a request: with all other criteria it stays below the 8 kB that servers take."""
+LONGEST_AREA = 2000
+LONGEST_FILTER = 6000
+"""Characters, of a filter as they are sent: servers take addresses of 8 kB."""
 
 
 # --------------------------------------------------------------------------------------------------
@@ -119,19 +121,23 @@ class Bounds(BaseModel):
         return self
 
 
-class NamePart(BaseModel):
-    """What a name has in it, begins with or ends in; all that are given."""
+def _one_of(known: tuple[str, ...]) -> BeforeValidator:
+    def check(value: object) -> object:
+        if upper(value) not in known:
+            raise ValueError(f"not one of: {', '.join(known)}")
+        return upper(value)
 
-    model_config = ConfigDict(extra="forbid")
-    contains: Annotated[str, Field(min_length=1, pattern=r"^[^*?]+$")] | None = None
-    startswith: Annotated[str, Field(min_length=1, pattern=r"^[^*?]+$")] | None = None
-    endswith: Annotated[str, Field(min_length=1, pattern=r"^[^*?]+$")] | None = None
+    return BeforeValidator(check)
 
-    @model_validator(mode="after")
-    def _says_something(self) -> NamePart:
-        if not self.model_dump(exclude_none=True):
-            raise ValueError("name contains, startswith or endswith")
-        return self
+
+def _name(value: object) -> object:
+    if isinstance(value, str) and value.strip("*?"):
+        return value
+    if isinstance(value, Mapping) and value and set(value) <= set(_GLOBS):
+        parts = {name: str(part) for name, part in sorted(value.items())}
+        if all(part and not set("*?") & set(part) for part in parts.values()):
+            return parts
+    raise ValueError("a pattern such as S2A_MSIL2A_*_T31UFS_*, or {contains: , startswith: , endswith: }")
 
 
 def _tile(value: object) -> object:
@@ -190,13 +196,9 @@ def spellings(name: str) -> list[str]:
 def _times(value: object) -> object:
     if not isinstance(value, Mapping) or not value or not set(value) <= {"min", "max"}:
         raise ValueError("{min: , max: } with dates or UTC times")
-    return canonical_value(
-        "publication_date",
-        {
-            side: iso(moment(value[side], name=f"publication_date.{side}", last=side == "max"))
-            for side in value
-        },
-    )
+    field = "publication_date"
+    ends = {side: iso(moment(value[side], name=f"{field}.{side}", last=side == "max")) for side in value}
+    return canonical_value(field, ends)
 
 
 def _attributes(value: object) -> object:
@@ -237,8 +239,9 @@ _KINDS = {
 }
 
 Text = Annotated[str, Field(min_length=1)]
-Direction = Annotated[Literal["ASCENDING", "DESCENDING"], BeforeValidator(upper)]
-Collection = Annotated[Literal[COLLECTIONS], BeforeValidator(upper)]
+Pattern = Annotated[str | dict[str, str], BeforeValidator(_name)]
+Direction = Annotated[str, _one_of(("ASCENDING", "DESCENDING"))]
+Collection = Annotated[str, _one_of(COLLECTIONS)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Orbits = Many[Annotated[int, Field(ge=0)] | Bounds]
 
@@ -267,8 +270,8 @@ class Criteria(BaseModel):
     instrument: Many[Annotated[str, Field(min_length=1), BeforeValidator(upper)]] | None = None
     processing_level: Many[Text] | None = None
     baseline: Many[Annotated[str, BeforeValidator(_baseline)]] | None = None
-    name: Text | NamePart | None = None
-    """A pattern with ``*`` and ``?``, or `NamePart`."""
+    name: Pattern | None = None
+    """With ``*`` and ``?``; or what it contains, starts with and ends with."""
     names: Many[Annotated[str, Field(min_length=1), AfterValidator(_exact)]] | None = None
     """Products one by one; those that the archive does not have are named."""
     ids: Many[UUID] | None = None
@@ -276,7 +279,9 @@ class Criteria(BaseModel):
     publication_date: Annotated[dict[str, str], BeforeValidator(_times)] | None = None
     online: bool | None = None
     attributes: Annotated[dict[str, Json], BeforeValidator(_attributes)] | None = None
-    sources: Annotated[list[Literal[SOURCES]], Field(min_length=1), AfterValidator(_once)] | None = None
+    sources: (
+        Annotated[list[Literal["nodes", "s3", "zip"]], Field(min_length=1), AfterValidator(_once)] | None
+    ) = None
     """Where files of a product are fetched from, in this order."""
 
     @model_validator(mode="after")
@@ -301,11 +306,23 @@ _NUMBERS = {
     "cloud_cover": "cloudCover",
     "relative_orbit": "relativeOrbitNumber",
 }
+_LISTS = (*_EQUAL, "absolute_orbit", "platform", "relative_orbit")
 
 
-def filter_of(query: Query) -> str:
-    """The ``$filter`` that finds what a query asks for; `names` and `ids` are not in it."""
-    return " and ".join(_all(query))
+def filters_of(query: Query) -> list[str]:
+    """The ``$filter`` that finds what a query asks for; several where one would be too long for a request.
+
+    A long list of alternatives is halved until it fits. `names` and `ids` are asked for in other ways.
+    """
+    asked = query.criteria
+    text = " and ".join(_all(query))
+    lists = [name for name in _LISTS if len(asked.get(name, ())) > 1]
+    if len(quote(text)) <= LONGEST_FILTER or not lists:
+        return [text]
+    name = max(lists, key=lambda one: len(asked[one]))
+    half = len(asked[name]) // 2
+    halves = (asked[name][:half], asked[name][half:])
+    return [one for part in halves for one in filters_of(replace(query, criteria={**asked, name: part}))]
 
 
 def _all(query: Query) -> Iterator[str]:
@@ -355,8 +372,6 @@ def _pattern(name: str | Mapping[str, str]) -> Iterator[str]:
     if first:
         yield f"startswith(Name,{quoted(first)})"
     yield from (f"contains(Name,{quoted(part)})" for part in rest if part)
-    if not first and not any(rest):
-        yield "contains(Name,'')"
 
 
 def _attribute_is(name: str, value: Json) -> str:
@@ -379,9 +394,8 @@ def _terms(name: str, value: Json) -> Iterator[str]:
 
 def _compared(name: str, kind: str, operator: str, literal: str | None) -> str:
     typed = f"OData.CSC.{kind}Attribute"
-    return (
-        f"Attributes/{typed}/any(att:att/Name eq {quoted(name)} and att/{typed}/Value {operator} {literal})"
-    )
+    test = f"att/Name eq {quoted(name)} and att/{typed}/Value {operator} {literal}"
+    return f"Attributes/{typed}/any(att:{test})"
 
 
 def _bound(kind: str, value: Json, side: str) -> str | None:
@@ -438,22 +452,22 @@ _LITERALS = {
 def areas(geometry: Mapping[str, Json]) -> list[str]:
     """An area as the catalogue takes it: WKT of points and of simple, closed polygons without holes.
 
-    What takes more than `LONGEST` characters is asked for by its hull, and if that does by its box. So is a
-    line, and so are holes passed over: whatever is found too much does not meet the area itself.
+    What takes more than `LONGEST_AREA` characters is asked for by its hull, and if that does by its box;
+    lines always are. Whatever is found too much does not meet the area itself.
     """
     from shapely.geometry import shape
 
     parts = [shape(part) for part in aoi.parts(geometry)]
     written = [_wkt(part) for part in parts]
-    if sum(map(len, written)) > LONGEST:
+    if sum(map(len, written)) > LONGEST_AREA:
         written = [_wkt(side.convex_hull) for side in _sides(parts)]
-    if sum(map(len, written)) > LONGEST:
+    if sum(map(len, written)) > LONGEST_AREA:
         written = [_wkt(side.envelope) for side in _sides(parts)]
     return written
 
 
 def _sides(parts: list[BaseGeometry]) -> list[BaseGeometry]:
-    """Parts together; those on both sides of the antimeridian apart, or their hull would go around the earth."""
+    """All parts together; of both sides of the antimeridian apart: their hull would go around the earth."""
     import shapely
 
     together = shapely.union_all(parts)
@@ -468,13 +482,8 @@ def _wkt(part: BaseGeometry) -> str:
     import shapely
 
     if not isinstance(part, shapely.Point | shapely.Polygon):
-        west, south, east, north = part.bounds
-        part = shapely.box(
-            max(west - _MARGIN, -180),
-            max(south - _MARGIN, -90),
-            min(east + _MARGIN, 180),
-            min(north + _MARGIN, 90),
-        )
+        world = shapely.box(-180, -90, 180, 90)
+        part = shapely.intersection(shapely.buffer(part, _MARGIN).envelope, world)
     if isinstance(part, shapely.Polygon):
         part = shapely.Polygon(part.exterior)
         part = part if part.exterior.is_ccw else part.reverse()
@@ -512,12 +521,14 @@ def checks(query: Query) -> dict[str, Json]:
     return found
 
 
-def _globs(name: str | Mapping[str, str]) -> list[str]:
-    """Patterns of which a name must match one: with what it ends in, or without."""
+def _globs(name: str | Mapping[str, str]) -> Json:
+    """Patterns of which a name must match one: with what it ends in, or without. Parts: it must have all."""
     if isinstance(name, str):
         return [name, *(f"{name}{suffix}" for suffix in SUFFIXES)]
-    first, last = name.get("startswith", ""), name.get("endswith", "")
-    return [f"{first}*{last}"]
+    return {"contains": [_GLOBS[test].format(part) for test, part in name.items()]}
+
+
+_GLOBS = {"contains": "*{}*", "endswith": "*{}", "startswith": "{}*"}
 
 
 def _as_tested(value: Json) -> Json:

@@ -71,7 +71,7 @@ def _collection(record: Mapping[str, Json], attributes: Mapping[str, Json]) -> s
 
 
 def stack(name: str, properties: Mapping[str, Json]) -> str:
-    """The stack of a granule: the tile of Sentinel-2, else the relative orbit; empty where there is neither."""
+    """The stack of a granule: the tile of Sentinel-2, else the relative orbit, if there is one."""
     tile = SENTINEL_2.fullmatch(name)
     if tile is not None:
         return tile["tile"]
@@ -82,8 +82,8 @@ def stack(name: str, properties: Mapping[str, Json]) -> str:
 def sensing(granule: Granule) -> str | None:
     """What several processings of one sensing share; None where skystage knows of no others.
 
-    For Sentinel-2 satellite, level, datatake and tile (and which half of it, see `parted`), for Sentinel-1 the
-    name without the checksum at its end.
+    For Sentinel-2 satellite, level, datatake and tile (and which half of it, see `parted`), for Sentinel-1
+    the name without the checksum at its end.
     """
     if (match := SENTINEL_2.fullmatch(granule.id)) is not None:
         words = (match["unit"], match["level"], match["datatake"], match["tile"])

@@ -1,4 +1,4 @@
-"""The download hosts of the Copernicus Data Space: they want a token, and allow an account four at once.
+"""The download hosts of the Copernicus Data Space: they want a token, and take four requests at once.
 
 A product is there as a whole, and its files one by one as nodes of a tree; the tree may be looked at by
 anybody. The small pictures of the catalogue have addresses of their own.
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from skystage.sandbox.accounts import CDSE, Accounts
+from skystage.sandbox.accounts import CDSE, SENTINEL_HUB, Accounts
 from skystage.sandbox.cdse_catalogue import DOWNLOAD
 from skystage.sandbox.copernicus import Product
 from skystage.sandbox.files import Content
@@ -49,6 +49,8 @@ class Downloads:
             return json_reply(401, {"code": "DAT-ZIP-604", "message": "Token not found"})
         if self._accounts.alive(CDSE, "access", request.bearer) is None:
             return json_reply(401, {"code": "DAT-ZIP-109", "message": "Token expired"})
+        if token.user == SENTINEL_HUB:
+            return json_reply(401, {"code": "DAT-ZIP-609", "message": "Token audience not allowed"})
         content = self._find(match)
         if isinstance(content, Reply):
             return content

@@ -33,7 +33,7 @@ ROOT = f"https://{HOST}/v1"
 THUMBNAILS = "datahub.creodias.eu"
 """Where the items say that quicklooks are."""
 
-_GEOJSON = {"Content-Type": "application/geo+json"}
+_GEOJSON = "application/geo+json"
 _DEFAULT_LIMIT, _MOST = 10, 1000
 _COLLECTIONS = {"S2MSI2A": "sentinel-2-l2a", "S2MSI1C": "sentinel-2-l1c"}
 _TITLES = {"sentinel-2-l2a": "Sentinel-2 Level-2A", "sentinel-2-l1c": "Sentinel-2 Level-1C"}
@@ -166,7 +166,7 @@ class Stac:
         if item is None:
             message = f"Item {item_id} in Collection {name} does not exist."
             return json_reply(404, {"code": "NotFoundError", "description": message})
-        return json_reply(200, item.json, _GEOJSON)
+        return _features(item.json)
 
     def _landing(self) -> dict[str, Any]:
         links = [
@@ -174,8 +174,8 @@ class Stac:
             _link("root"),
             _link("data", "/collections"),
             _link("conformance", "/conformance"),
-            {**_link("search", "/search", "application/geo+json"), "method": "GET"},
-            {**_link("search", "/search", "application/geo+json"), "method": "POST"},
+            {**_link("search", "/search", _GEOJSON), "method": "GET"},
+            {**_link("search", "/search", _GEOJSON), "method": "POST"},
             _link("http://www.opengis.net/def/rel/ogc/1.0/queryables", "/queryables"),
             *(_link("child", f"/collections/{name}") for name in self._collections),
         ]
@@ -207,7 +207,7 @@ class Stac:
         chosen = _fields(asked.get("fields"))
         features = [chosen(item.json) for item in page]
         answer = {"type": "FeatureCollection", "links": links, "features": features}
-        return json_reply(200, {**answer, "numberReturned": len(page)}, _GEOJSON)
+        return _features({**answer, "numberReturned": len(page)})
 
 
 class _Item:
@@ -238,7 +238,7 @@ class _Item:
                 _link("collection", here),
                 _link("parent", here),
                 _link("root"),
-                _link("self", f"{here}/items/{self.id}", "application/geo+json"),
+                _link("self", f"{here}/items/{self.id}", _GEOJSON),
             ],
         }
 
@@ -441,7 +441,7 @@ def _collection(name: str) -> dict[str, Any]:
             "temporal": {"interval": [["2015-06-27T10:25:31Z", None]]},
         },
         "links": [
-            _link("items", f"{here}/items", "application/geo+json"),
+            _link("items", f"{here}/items", _GEOJSON),
             _link("parent"),
             _link("root"),
             _link("self", here),
@@ -468,12 +468,16 @@ _QUERYABLES = {
 }
 
 
+def _features(answer: dict[str, Any]) -> Reply:
+    return Reply(200, [("Content-Type", _GEOJSON)], json.dumps(answer).encode())
+
+
 def _link(rel: str, path: str = "/", kind: str = "application/json") -> dict[str, Any]:
     return {"rel": rel, "type": kind, "href": f"{ROOT}{path}"}
 
 
 def _next(request: Request, own: str, token: str) -> dict[str, Any]:
-    link = {"rel": "next", "type": "application/geo+json", "method": request.method, "href": own}
+    link = {"rel": "next", "type": _GEOJSON, "method": request.method, "href": own}
     if request.method == "POST":
         return {**link, "body": {**json.loads(request.body), "token": token}}
     following = [pair for pair in request.parameters if pair[0] != "token"] + [("token", token)]
