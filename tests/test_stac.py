@@ -51,7 +51,7 @@ class Api:
         self.heeds: set[str] = {"collections", "ids"}
         self.stuck = False
         self.packed = False
-        self.failures: list[tuple[int, dict[str, str], str]] = []
+        self.failures: list[tuple[int, dict[str, str], str | bytes]] = []
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         self.url = ""
@@ -133,7 +133,7 @@ def api() -> Iterator[Api]:
             here.asked.append((method, path, dict(asked)))
             if path == "/api/search" and here.failures:
                 status, headers, text = here.failures.pop(0)
-                body = text.encode()
+                body = text if isinstance(text, bytes) else text.encode()
             else:
                 status, said = here.answer(method, path, asked)
                 headers = {"ETag": '"1"'}
@@ -261,6 +261,21 @@ def test_busy_servers_are_asked_again_also_by_post_and_told_apart_from_those_tha
 def test_answers_may_be_packed(api, access):
     api.packed = True
     assert ask(api, access)[0] == ALL
+    api.files["/files/x"] = b"x" * 1000
+    assert access.read(f"{api.url}/files/x", limit=1000) == b"x" * 1000
+    with pytest.raises(errors.WrongBody, match="more than 999 bytes"):
+        access.read(f"{api.url}/files/x", limit=999)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_packed_answers_that_are_broken_are_errors(api, access):
+    packed = {"Content-Encoding": "gzip"}
+    api.failures = [(200, packed, "no gzip at all")]
+    with pytest.raises(SearchError, match="packed in a way that was not asked for"):
+        ask(api, access)
+    api.failures = [(200, packed, gzip.compress(b'{"features": []}')[:-4])] * 5
+    with pytest.raises(CatalogueUnavailable, match="its packing ends too early"):
+        ask(api, access)
 
 
 def test_several_collections_are_one_query_and_an_unknown_one_is_an_error(api, access):
@@ -741,16 +756,19 @@ def test_the_copernicus_data_space_has_one_baseline_a_sensing_and_the_keys_of_it
 def test_a_flipped_byte_of_a_node_is_caught_by_what_the_item_says(box, plan, access, store):
     keys = {"SCL_20m": "sha3-256", "granule_metadata": "sha3-256", "safe_manifest": "md5"}
     made = plan(CDSE, **{**TWO_DAYS, "end": "2018-06-17"}, assets=list(keys))
-    box.set_faults([{"match": {"host": "download.dataspace.copernicus.eu"}, "corrupt": 1500}])
+    hosts = ["download.dataspace.copernicus.eu", "eodata.dataspace.copernicus.eu"]
+    faults = [{"match": {"host": host}, "corrupt": 1500} for host in hosts]
+    box.set_faults(faults)
     outcome = fetch_all(made.assets(), store, access)
     assert {type(failure) for failure in outcome.failures.values()} == {errors.ChecksumMismatch}
     assert len(outcome.failures) == len(keys)
-    box.set_faults([])
+    # Where one of the two hosts has the right bytes, they come from there.
+    box.set_faults(faults[:1])
     outcome = fetch_all(made.assets(), store, access)
+    assert {receipt.source.split("/")[2] for receipt in outcome.receipts} == {hosts[1]}
     proofs = {receipt.path.rpartition("/")[2]: receipt.verified for receipt in outcome.receipts}
     assert sorted(proofs.values()) == sorted(keys.values())
-    assert proofs["MTD_TL.xml"] == "sha3-256"
-    assert proofs["manifest.safe"] == "md5"
+    assert (proofs["MTD_TL.xml"], proofs["manifest.safe"]) == ("sha3-256", "md5")
 
 
 # --------------------------------------------------------------------------------------------------
