@@ -429,7 +429,7 @@ def test_equal_questions_are_equal_queries():
 
 @pytest.mark.parametrize("url", ["{api}/none", "{tmp}/none.json", "{api}/files/x.json"])
 def test_an_address_without_a_catalogue_is_a_wrong_query(api, plan, tmp_path, url):
-    api.files["/files/x.json"] = b"{}"
+    api.files["/files/files/x.json"] = api.files["/files/x.json"] = b"{}"
     with pytest.raises(QueryError, match="url: "):
         plan(url.format(api=f"{api.url}/files", tmp=tmp_path), assets="image")
 

@@ -123,8 +123,10 @@ def test_orbit_files_are_there_too(s3: Any) -> None:
         (FOLDER, "NoSuchKey"),
         ("Sentinel-2/MSI/L2A/nothing.SAFE/manifest.safe", "NoSuchKey"),
         (
-            ("Sentinel-2/MSI/L2A_N0500/2018/05/31/"
-            "S2A_MSIL2A_20180531T105031_N0500_R051_T31UFS_20230813T034909.SAFE/manifest.safe"),
+            (
+                "Sentinel-2/MSI/L2A_N0500/2018/05/31/"
+                "S2A_MSIL2A_20180531T105031_N0500_R051_T31UFS_20230813T034909.SAFE/manifest.safe"
+            ),
             "NoSuchKey",
         ),
     ],
