@@ -20,6 +20,7 @@ from skystage.archives.stac_items import granule
 from skystage.batch import fetch_all
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, QueryError, SearchError
 from skystage.model import Asset, Granule
+from skystage.transport import Access
 
 API = "https://api.stacspec.org/v1.0.0"
 SEARCHES = [f"{API}/core", f"{API}/collections", f"{API}/item-search"]
@@ -50,7 +51,7 @@ class Api:
         self.heeds: set[str] = {"collections", "ids"}
         self.stuck = False
         self.packed = False
-        self.failures: list[tuple[int, dict[str, str], str]] = []
+        self.failures: list[tuple[int, dict[str, str], str | bytes]] = []
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         self.url = ""
@@ -71,15 +72,8 @@ class Api:
             {"rel": "root", "href": f"{self.url}/api/"},
             {"rel": "data", "href": f"{self.url}/api/collections"},
         ]
-        for word in self.methods:
-            links.append(
-                {
-                    "rel": "search",
-                    "type": "application/geo+json",
-                    "method": word,
-                    "href": f"{self.url}/api/search",
-                }
-            )
+        search = {"rel": "search", "type": "application/geo+json", "href": f"{self.url}/api/search"}
+        links += [{**search, "method": word} for word in self.methods]
         about = {"type": "Catalog", "id": "api", "stac_version": "1.0.0", "description": "d"}
         return 200, {**about, "conformsTo": self.conforms, "links": links}
 
@@ -139,7 +133,7 @@ def api() -> Iterator[Api]:
             here.asked.append((method, path, dict(asked)))
             if path == "/api/search" and here.failures:
                 status, headers, text = here.failures.pop(0)
-                body = text.encode()
+                body = text if isinstance(text, bytes) else text.encode()
             else:
                 status, said = here.answer(method, path, asked)
                 headers = {"ETag": '"1"'}
@@ -267,6 +261,21 @@ def test_busy_servers_are_asked_again_also_by_post_and_told_apart_from_those_tha
 def test_answers_may_be_packed(api, access):
     api.packed = True
     assert ask(api, access)[0] == ALL
+    api.files["/files/x"] = b"x" * 1000
+    assert access.read(f"{api.url}/files/x", limit=1000) == b"x" * 1000
+    with pytest.raises(errors.WrongBody, match="more than 999 bytes"):
+        access.read(f"{api.url}/files/x", limit=999)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_packed_answers_that_are_broken_are_errors(api, access):
+    packed = {"Content-Encoding": "gzip"}
+    api.failures = [(200, packed, "no gzip at all")]
+    with pytest.raises(SearchError, match="packed in a way that was not asked for"):
+        ask(api, access)
+    api.failures = [(200, packed, gzip.compress(b'{"features": []}')[:-4])] * 5
+    with pytest.raises(CatalogueUnavailable, match="its packing ends too early"):
+        ask(api, access)
 
 
 def test_several_collections_are_one_query_and_an_unknown_one_is_an_error(api, access):
@@ -420,7 +429,7 @@ def test_equal_questions_are_equal_queries():
 
 @pytest.mark.parametrize("url", ["{api}/none", "{tmp}/none.json", "{api}/files/x.json"])
 def test_an_address_without_a_catalogue_is_a_wrong_query(api, plan, tmp_path, url):
-    api.files["/files/x.json"] = b"{}"
+    api.files["/files/files/x.json"] = api.files["/files/x.json"] = b"{}"
     with pytest.raises(QueryError, match="url: "):
         plan(url.format(api=f"{api.url}/files", tmp=tmp_path), assets="image")
 
@@ -712,15 +721,13 @@ def test_a_flipped_byte_is_caught_by_each_checksum_also_by_one_under_a_wrong_nam
 # The Copernicus Data Space, in the box
 
 
+TWO_DAYS = {"collections": "sentinel-2-l2a", "start": "2018-06-17", "end": "2018-06-20"}
+
+
 @pytest.mark.usefixtures("box")
 def test_the_copernicus_data_space_has_one_baseline_a_sensing_and_the_keys_of_its_own_archive(plan):
-    made = plan(
-        CDSE,
-        collections="sentinel-2-l2a",
-        start="2018-06-17",
-        end="2018-06-20",
-        assets=["SCL_20m", "granule_metadata"],
-    )
+    wanted = ["SCL_20m", "granule_metadata"]
+    made = plan(CDSE, **TWO_DAYS, assets=wanted)
     granules = list(made.granules())
     assert {"superseded"} == {one.reason for one in made.dropped()}
     assert {one.properties["processing:version"] for one in granules} == {"05.00"}
@@ -730,15 +737,38 @@ def test_the_copernicus_data_space_has_one_baseline_a_sensing_and_the_keys_of_it
         assert scl.path == f"stac/sentinel-2-l2a/{found.id}/{scl.name}"
         assert [source.auth for source in scl.sources] == ["cdse", "cdse-s3"]
         assert list(scl.checksums) == list(metadata.checksums) == ["sha3-256"]
-    again = plan(
-        CDSE,
-        collections="sentinel-2-l2a",
-        start="2018-06-17",
-        end="2018-06-20",
-        page_size=1,
-        assets=["SCL_20m", "granule_metadata"],
-    )
-    assert kept(again) == [one.id for one in granules]
+    assert kept(plan(CDSE, **TWO_DAYS, assets=wanted, page_size=1)) == [one.id for one in granules]
+    asked = {"archive": "cdse", "collection": "SENTINEL-2", "product_type": "S2MSI2A", "assets": wanted}
+    dates = {"start": TWO_DAYS["start"], "end": TWO_DAYS["end"]}
+    access = Access()
+    other = planning.build(query.parse({**asked, **dates}), made.path.with_name("cdse.ndjson"), access)
+    access.close()
+    theirs = {
+        one.id: {asset.key: (asset.size, asset.checksums) for asset in one.assets} for one in other.granules()
+    }
+    ours = {one.id: {asset.key: (asset.size, asset.checksums) for asset in one.assets} for one in granules}
+    assert ours.keys() == theirs.keys()
+    assert {name: found["SCL_20m"] for name, found in ours.items()} == {
+        name: found["SCL_20m"] for name, found in theirs.items()
+    }
+
+
+def test_a_flipped_byte_of_a_node_is_caught_by_what_the_item_says(box, plan, access, store):
+    keys = {"SCL_20m": "sha3-256", "granule_metadata": "sha3-256", "safe_manifest": "md5"}
+    made = plan(CDSE, **{**TWO_DAYS, "end": "2018-06-17"}, assets=list(keys))
+    hosts = ["download.dataspace.copernicus.eu", "eodata.dataspace.copernicus.eu"]
+    faults = [{"match": {"host": host}, "corrupt": 1500} for host in hosts]
+    box.set_faults(faults)
+    outcome = fetch_all(made.assets(), store, access)
+    assert {type(failure) for failure in outcome.failures.values()} == {errors.ChecksumMismatch}
+    assert len(outcome.failures) == len(keys)
+    # Where one of the two hosts has the right bytes, they come from there.
+    box.set_faults(faults[:1])
+    outcome = fetch_all(made.assets(), store, access)
+    assert {receipt.source.split("/")[2] for receipt in outcome.receipts} == {hosts[1]}
+    proofs = {receipt.path.rpartition("/")[2]: receipt.verified for receipt in outcome.receipts}
+    assert sorted(proofs.values()) == sorted(keys.values())
+    assert (proofs["MTD_TL.xml"], proofs["manifest.safe"]) == ("sha3-256", "md5")
 
 
 # --------------------------------------------------------------------------------------------------
