@@ -64,7 +64,7 @@ def pixels(key: str, count: int, seed: int = 1):
     return found
 
 
-def write_jp2(path: Path, values, step: float, *, crs=ZONE, west=WEST, north=NORTH) -> Path:
+def write_jp2(path: Path, values, step: float, **more) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     count, rows, columns = values.shape
     with rasterio.open(
@@ -75,8 +75,9 @@ def write_jp2(path: Path, values, step: float, *, crs=ZONE, west=WEST, north=NOR
         height=rows,
         count=count,
         dtype=values.dtype,
-        crs=crs,
-        transform=rasterio.Affine(step, 0, west, 0, -step, north),
+        crs=ZONE,
+        transform=rasterio.Affine(step, 0, WEST, 0, -step, NORTH),
+        **more,
         QUALITY="100",
         REVERSIBLE="YES",
         YCBCR420="NO",
@@ -426,6 +427,17 @@ def test_gdal_translate_with_the_areas_bounds_begins_at_the_same_pixel_and_may_e
     assert wide - their_wide in {0, 1, 2}
     assert high - their_high in {0, 1, 2}
     np.testing.assert_array_equal(values(ours)[:, :their_high, :their_wide], values(theirs))
+
+
+def test_numbers_of_15_bits_as_real_bands_have_them_are_written_with_16(tmp_path):
+    """GDAL's COG driver knows no predictor for 15."""
+    path = write_jp2(tmp_path / f"{STEM}_B04_10m.jp2", pixels("B04_10m", 100), 10, NBITS=15)
+    with rasterio.open(path) as file:
+        assert file.tags(1, ns="IMAGE_STRUCTURE")["NBITS"] == "15"
+    (made,) = extract([path], tmp_path, product=NEW).paths
+    np.testing.assert_array_equal(values(made), pixels("B04_10m", 100))
+    with rasterio.open(made) as file:
+        assert "NBITS" not in file.tags(1, ns="IMAGE_STRUCTURE")
 
 
 def test_without_an_area_the_whole_tile_is_made(jp2s, tmp_path):

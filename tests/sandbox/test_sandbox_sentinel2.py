@@ -248,6 +248,11 @@ def test_a_name_of_something_else_is_refused() -> None:
         Scene("S1A_IW_SLC", 0, 1)
 
 
+def test_pixels_fit_all_resolutions() -> None:
+    with pytest.raises(ValueError, match="a multiple of 6"):
+        Scene(NEW, 0, 1, pixels=100)
+
+
 def test_orbits_and_tracks_agree() -> None:
     """Relative orbits count on with the absolute ones, 143 a cycle; each satellite began somewhere else."""
     for made in scenes():

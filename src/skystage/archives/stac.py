@@ -9,18 +9,18 @@ criterion is tested again on what came, since servers ignore what they do not kn
 from __future__ import annotations
 
 import json
-import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from skystage.archives import Changed, Search
-from skystage.archives.values import Many
+from skystage.archives import Search, cdse_records
 from skystage.archives.stac_items import ARCHIVE, granule
+from skystage.archives.values import Many
 from skystage.criteria import BUILT_IN, WORDS, canonical_criteria, comparable, number_of
 from skystage.errors import (
     CatalogueUnavailable,
@@ -30,7 +30,7 @@ from skystage.errors import (
     SearchError,
     TransferError,
 )
-from skystage.model import BODIES, Granule, Json, Query, canonical, from_iso, iso
+from skystage.model import Granule, Json, Query, canonical, from_iso, iso
 
 if TYPE_CHECKING:
     from pystac_client import Client
@@ -86,7 +86,7 @@ def _cql2(value: object) -> Json:
     import cql2
 
     try:
-        asked = cql2.Expr(value)
+        asked = cql2.Expr(cast("str | dict[str, Any]", value))
         asked.validate()
         return asked.to_json()
     except Exception as error:  # noqa: BLE001 - the package raises bare exceptions
@@ -95,6 +95,8 @@ def _cql2(value: object) -> Json:
 
 
 def _sorted_by(value: list[str]) -> list[str]:
+    if not all(name.strip("+-") for name in value):
+        raise ValueError("a property, a descending one with - before it")
     return [name if name[0] in "+-" else f"+{name}" for name in value]
 
 
@@ -151,7 +153,7 @@ class Stac:
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""
         search = Search(iter(()))
-        search.granules = _search(query, access, search)
+        search.granules = cdse_records.parted(_search(query, access, search))
         return search
 
     def checks(self, query: Query) -> dict[str, Json]:
@@ -165,14 +167,13 @@ class Stac:
         return found | {name: iso(moment) for name, moment in moments.items() if moment is not None}
 
     def sensing(self, granule: Granule) -> str | None:
-        """See `skystage.archives.Archive.sensing`. Only Sentinel-2's product names tell."""
-        match = _S2_NAME.fullmatch(granule.id)
-        return None if match is None else f"{granule.collection} {match['sensed']} {match['place']}"
+        """See `skystage.archives.Archive.sensing`. Only the names of Sentinel products tell."""
+        found = cdse_records.sensing(granule)
+        return None if found is None else f"{granule.collection} {found}"
 
     def processed(self, granule: Granule) -> str:
         """See `skystage.archives.Archive.processed`."""
-        match = _S2_NAME.fullmatch(granule.id)
-        return "" if match is None else f"{match['baseline']} {match['made']}"
+        return cdse_records.processed(granule)
 
     def offline(self, granule: Granule) -> bool:
         """See `skystage.archives.Archive.offline`."""
@@ -185,21 +186,13 @@ class Stac:
         be said.
         """
         del access
-
-        def wanted(one: Granule) -> Granule:
-            if not query.assets and not query.select:
-                keys = sorted(
-                    {asset.key for asset in one.assets} | {lacking.key for lacking in one.unresolved}
+        if not query.assets and not query.select:
+            for one in granules:
+                keys = {asset.key for asset in one.assets} | {lacking.key for lacking in one.unresolved}
+                raise QueryError(
+                    "assets: say which are wanted", hint=f"{one.id} has: {', '.join(sorted(keys))}"
                 )
-                raise QueryError("assets: say which are wanted", hint=f"{one.id} has: {', '.join(keys)}")
-            return replace(one, unresolved=tuple(item for item in one.unresolved if item.key in query.assets))
-
-        return Changed(granules, wanted)
-
-
-_S2_NAME = re.compile(
-    r"(?P<sensed>S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6})_N(?P<baseline>\d{4})_(?P<place>R\d{3}_T\w{5})_(?P<made>\d{8}T\d{6})"
-)
+        return granules
 
 
 # --------------------------------------------------------------------------------------------------
@@ -246,14 +239,15 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
         landing = _landing(io, url)
         client = None
         if "conformsTo" in landing:
-            client = io.stac_object_from_dict(landing, href=url, preserve_dict=False)
+            client = cast("Client", io.stac_object_from_dict(landing, href=url, preserve_dict=False))
+            client.set_root(client)  # else it would be read once more
         if client is not None and client.conforms_to(ConformanceClasses.ITEM_SEARCH):
             items = _asked(client, io, query, answer)
         else:
             if "sortby" in asked:
                 raise QueryError(f"sortby: {url} is no API that sorts", hint="leave out sortby and max_items")
             client = None
-            items = _walked(io, url, landing, query, answer, search)
+            items = _walked(io, landing, query, answer, search)
         for item in items:
             search.received += 1
             answer.take(item)
@@ -330,7 +324,7 @@ def _matcher(asked: Json) -> Any:
 
     expression = cql2.Expr(asked)
 
-    def noted(item: Mapping[str, Json]) -> dict[str, Json]:
+    def noted(item: dict[str, Json]) -> dict[str, Json]:
         try:
             return {MATCHES: bool(expression.matches(item))}
         except Exception:  # noqa: BLE001 - raised for a property that the item lacks, among others
@@ -364,7 +358,9 @@ def _asked(client: Client, io: StacApiIO, query: Query, answer: _Answer) -> Iter
         str(link.extra_fields.get("method", "GET")).upper() for link in client.links if link.rel == "search"
     }
     method = "GET" if posts and "POST" not in posts else "POST"
-    asked = client.search(method=method, **_parameters(client, query))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of links that a landing page should have
+        asked = client.search(method=method, **_parameters(client, query))
     order = _in_order(query.criteria.get("sortby"))
     collections = query.criteria.get("collections")
     for page in _pages(io, asked, answer, allowed=query.allow_incomplete):
@@ -528,11 +524,12 @@ def _in_order(sortby: list[str] | None) -> Any:
 
 
 def _walked(
-    io: StacApiIO, url: str, document: dict[str, Any], query: Query, answer: _Answer, search: Search
+    io: StacApiIO, document: dict[str, Any], query: Query, answer: _Answer, search: Search
 ) -> Iterator[_Item]:
     """The items of a static catalogue: link after link, each document once."""
     from pystac_client.exceptions import APIError
 
+    url = query.criteria["url"]
     wanted, ids = query.criteria.get("collections"), query.criteria.get("ids")
     seen = {url}
     ways: list[tuple[str, str | None, dict[str, Any] | None]] = [(url, None, document)]

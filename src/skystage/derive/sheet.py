@@ -52,7 +52,7 @@ RANGES: Mapping[str, tuple[float, float]] = {"RGB": (0.0, 0.3), "AOT": (0.0, 1.0
 """What is black and what is white: reflectances, optical thickness, centimetres."""
 REFLECTANCES = (0.0, 0.5)
 PERCENT = (0.0, 100.0)
-PAPER, INK, EMPTY = "#ffffff", "#1b2733", (226, 230, 234)
+PAPER, INK, EMPTY = "#eef1f4", "#1b2733", (200, 206, 212)
 CLOUDY = ("cloudCover", "eo:cloud_cover")
 """What archives call the cloud of a whole tile, in per cent."""
 
@@ -231,7 +231,7 @@ def draw(shots: Sequence[Shot], path: Path, show: str | None = None) -> Sheet:
             else:
                 _say(figure, left, top - SIDE // 2, f"no {shown}", size=10)
             for line, words in enumerate(_labels(shot)):
-                _say(figure, left, top - SIDE - (line + 1) * LINE + 4, words, size=10)
+                _say(figure, left, top - SIDE - (line + 1) * LINE - 2, words, size=10)
     with whole(path) as part:
         figure.savefig(part, format="png", metadata={"Software": None})
     return Sheet(shown, tuple(one.product.id for one in ordered), failures)

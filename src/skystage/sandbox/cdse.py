@@ -1,4 +1,4 @@
-"""The Copernicus Data Space Ecosystem: log-in, OData catalogue, downloads.
+"""The Copernicus Data Space Ecosystem: log-in, OData and STAC catalogues, downloads, object store.
 
 It serves the catalogue's orbit files as the auxiliary products that they are there, and its Sentinel-1
 products packed as they are there: in other zips than ASF's.

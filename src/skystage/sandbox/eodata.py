@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from xml.sax.saxutils import escape
 
 from skystage.sandbox.accounts import S3_KEY, S3_SECRET
@@ -32,15 +33,19 @@ class Eodata:
     """The bucket and who may read it."""
 
     def __init__(self, held: Mapping[str, Product]) -> None:
-        # By the path in the bucket: of a folder it ends with a slash, so that folders sort as their keys do.
-        found = {
-            one.s3_path.removeprefix(f"/{BUCKET}/") + ("/" if one.files else ""): one
-            for one in held.values()
-            if one.online and (one.files or not one.name.endswith(".SAFE"))
-        }
-        self._products = dict(sorted(found.items()))
+        self._held = held
         self._asked: deque[float] = deque()
         self._lock = threading.Lock()
+
+    @cached_property
+    def _products(self) -> Mapping[str, Product]:
+        """What is there by its path in the bucket: with a slash for a folder, which so sorts as its keys."""
+        found = {
+            one.s3_path.removeprefix(f"/{BUCKET}/") + ("/" if one.files else ""): one
+            for one in self._held.values()
+            if one.online and (one.files or not one.name.endswith(".SAFE"))
+        }
+        return dict(sorted(found.items()))
 
     def answer(self, request: Request) -> Reply:
         """Answer for the store's host."""

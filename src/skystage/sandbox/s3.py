@@ -184,6 +184,8 @@ def signed(request: Request, key: str, secret: str, token: str | None, region: s
     authorization = request.headers.get("authorization", "")
     match = _SIGNED_HEADERS.search(authorization)
     names = [name for name in (match[1].split(";") if match else ()) if name != "host"]
+    if any(name.startswith("x-amz-") and name not in names for name in request.headers):
+        return False
     again = AWSRequest(
         method=request.method,
         url=f"https://{request.host}{request.target}",

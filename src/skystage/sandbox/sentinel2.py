@@ -50,7 +50,7 @@ class Scene:
     Raises
     ------
     ValueError
-        If that is no name of a Sentinel-2 product.
+        If that is no name of a Sentinel-2 product, or the pixels are no multiple of 6.
     """
 
     name: str
@@ -70,6 +70,8 @@ class Scene:
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.name) is None:
             raise ValueError(f"no name of a Sentinel-2 product: {self.name}")
+        if self.pixels < 6 or self.pixels % 6:
+            raise ValueError(f"{self.pixels} pixels cannot be had at 10, 20 and 60 m: a multiple of 6 can")
 
     def _part(self, name: str) -> str:
         match = _NAME.fullmatch(self.name)
