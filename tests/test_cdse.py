@@ -99,7 +99,9 @@ def test_of_all_recorded_products_one_baseline_a_sensing_is_kept_and_both_halves
     open_box, recordings, recorded, plan
 ):
     open_box(catalogue=recordings)
-    made = plan(collection="SENTINEL-2", name="*_T31UFS_*", start="2018-01-01", end="2020-12-31", offline="keep")
+    made = plan(
+        collection="SENTINEL-2", name="*_T31UFS_*", start="2018-01-01", end="2020-12-31", offline="keep"
+    )
     kept = {one.id for one in made.granules()}
     expected = set(newest(recorded).values())
     # On that day the datatake came in two pieces: the newest of each half.
@@ -182,7 +184,7 @@ def test_the_search_goes_past_what_may_be_skipped(box, access, monkeypatch):
     box.clear()
     found, _ = search(access, collection="SENTINEL-2")
     assert [one.id for one in found] == [one.id for one in whole]
-    skipped = [int(match[1]) for one in asked_of(box) if (match := re.search(r"skip=(\d+)", one["target"]))]
+    skipped = [int(match[1]) for one in asked_of(box) if (match := re.search(r"skip=(\d+)", one["query"]))]
     assert max(skipped) <= ties < len(whole)
 
 
@@ -198,7 +200,7 @@ def test_two_areas_across_the_antimeridian_are_one_search(box, access):
     found, _ = search(access, collection="SENTINEL-2", area=[170, -20, -170, 20])
     assert found == []
     (request,) = asked_of(box)
-    assert request["target"].count("Intersects") == 2
+    assert request["query"].count("Intersects") == 2
 
 
 # --------------------------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def test_products_are_found_by_name_and_what_is_not_there_is_named(box, access, 
     ]
     posted, deleted = asked_of(box)
     assert posted["method"] == "POST"
-    assert "/DeletedProducts" in deleted["target"]
+    assert "/DeletedProducts" in deleted["path"]
 
 
 def test_a_named_product_that_does_not_match_is_dropped_for_that_and_is_not_missing(box, access, plan):
