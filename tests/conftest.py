@@ -49,6 +49,7 @@ def recordings() -> Path:
 @pytest.fixture(autouse=True)
 def state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SKYSTAGE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("SKYSTAGE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SKYSTAGE_CONFIG", str(tmp_path / "no-config.yaml"))
     monkeypatch.delenv("SKYSTAGE_RECORDINGS", raising=False)
 

@@ -14,7 +14,8 @@ from skystage.resume import Head
 USER = Secret(username="ada", password="engine", found="argument")
 VARIABLES = (
     *("EARTHDATA_TOKEN", "EARTHDATA_USERNAME", "EARTHDATA_PASSWORD"),
-    *("CDSE_TOKEN", "CDSE_USERNAME", "CDSE_PASSWORD", "CDSE_TOTP"),
+    *("CDSE_TOKEN", "CDSE_USERNAME", "CDSE_PASSWORD", "CDSE_TOTP", "CDSE_TOTP_SECRET"),
+    *("CDSE_CLIENT_ID", "CDSE_CLIENT_SECRET"),
     *("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY"),
 )
 
@@ -160,7 +161,7 @@ def test_cdse_gives_nothing_to_its_own_login_and_to_foreign_hosts():
 
 def test_a_cdse_token_is_refreshed_before_it_dies_and_the_password_is_sent_once(monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr(auth.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(auth.time, "time", lambda: clock[0])
     service = Service(expires_in=600, refresh_token="r", refresh_expires_in=3600)
     scheme = Cdse(service, USER)
     host = "download.dataspace.copernicus.eu"
@@ -175,11 +176,11 @@ def test_a_cdse_token_is_refreshed_before_it_dies_and_the_password_is_sent_once(
 
 def test_a_dead_refresh_token_falls_back_to_the_password(monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr(auth.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(auth.time, "time", lambda: clock[0])
     service = Service(expires_in=600, refresh_token="r", refresh_expires_in=700)
     scheme = Cdse(service, USER)
     scheme.authorization("download.dataspace.copernicus.eu")
-    clock[0] += 600
+    clock[0] += 701
     scheme.authorization("download.dataspace.copernicus.eu")
     assert [asked[3]["grant_type"][0] for asked in service.asked] == ["password", "password"]
 

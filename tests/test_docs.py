@@ -64,6 +64,33 @@ def test_the_commands_about_orbits_and_layouts_do_what_they_say(box, tmp_path, m
     assert (tmp_path / "orbits" / "orbits.json").stat().st_size > 1000
 
 
+def test_the_commands_about_bands_cut_what_was_staged_and_draw_it(box, tmp_path, monkeypatch, capsys):
+    rasterio = pytest.importorskip("rasterio")
+    pytest.importorskip("matplotlib")
+    from skystage import cli
+
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "bands.md"
+    (tmp_path / "query.yaml").write_text(blocks(page, "yaml")[0])
+    (commands,) = blocks(page, "console")
+    for line in commands.splitlines():
+        if "derive" in line:
+            box.clear()
+        assert cli.run(shlex.split(line.removeprefix("$ skystage "))) == 0, capsys.readouterr().err
+    assert box.requests() == []
+    rasters = sorted((tmp_path / "bands").rglob("*_B04_10m_masked.tif"))
+    assert len(rasters) > 3
+    assert len({path.parent for path in rasters}) == len(rasters)
+    for path in rasters:
+        with rasterio.open(path) as file:
+            # The sandbox's pixels are 30 times as large.
+            assert file.crs == "EPSG:32631"
+            assert (file.res, (file.bounds.left - 600000) % 300) == ((300, 300), 0)
+            assert 60 < file.width < 80
+            assert file.offsets == ((-0.1,) if "_N05" in path.parent.name else (0.0,))
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000
+
+
 def test_the_query_page_searches_once_and_filters_often(box, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs" / "query.md"
@@ -184,7 +211,9 @@ def test_every_query_in_the_docs_can_be_asked(page, tmp_path):
 
     for number, text in enumerate(blocks(page, "yaml")):
         for one in yaml.safe_load_all(text):
-            if isinstance(one, dict) and (one.get("archive") in {"asf", "cdse", "safe"} or "preset" in one):
+            if isinstance(one, dict) and (
+                one.get("archive") in {"asf", "cdse", "safe", "stac"} or "preset" in one
+            ):
                 query.parse(one, base=tmp_path), number
 
 

@@ -25,6 +25,7 @@ import yaml
 
 from skystage.errors import (
     ChecksumMismatch,
+    CredentialsMissing,
     FetchFailed,
     NotFound,
     QueryError,
@@ -436,3 +437,30 @@ def test_the_flow_of_the_docs_stages_and_calls_stage_from_another_flow(box, flow
     names, path = larger()
     assert names == [item["id"] for item in json.loads(path.read_text())["features"]]
     assert manifest(tmp_path / "mine") == manifest(tmp_path / "theirs")
+
+
+def test_a_block_brings_the_credentials_and_shows_none_of_them(server, box, monkeypatch, tmp_path):
+    from skystage.prefect import CdseCredentials
+    from skystage.prefect.blocks import open_access
+    from skystage.sandbox.accounts import PASSWORD, USER
+
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    block = CdseCredentials(username=USER, password=PASSWORD, s3_access_key="KEY", s3_secret_key="WORD")
+    block.save("mine", overwrite=True)
+    assert not any(word in repr(block) + str(block) for word in (PASSWORD, "WORD"))
+    access = open_access("cdse-credentials/mine")
+    scheme = access.scheme("cdse")
+    assert scheme.authorization("download.dataspace.copernicus.eu").startswith("Bearer ")
+    assert scheme.secret.found == "Block"
+    assert CdseCredentials.load("mine").secrets()["cdse-s3"].password == "WORD"
+    assert not CdseCredentials().secrets()["cdse"]
+
+
+def test_a_block_of_another_kind_is_refused(server):
+    from prefect.blocks.system import Secret
+
+    from skystage.prefect.blocks import open_access
+
+    Secret(value="x").save("other", overwrite=True)
+    with pytest.raises(CredentialsMissing, match="cdse-credentials/NAME"):
+        open_access("secret/other")

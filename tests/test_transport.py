@@ -291,14 +291,14 @@ def test_a_signature_is_for_aws_and_the_users_endpoint_only(monkeypatch):
         "bucket.s3.dualstack.eu-west-1.amazonaws.com",
         "point-123.s3-accesspoint.eu-west-1.amazonaws.com",
     ):
-        assert s3.belongs("https", name)
+        assert s3.belongs("aws", "https", name)
     # Whoever rents one of these may call it nearly what he likes.
-    assert not s3.belongs("https", "a1b2c3.execute-api.us-east-1.amazonaws.com")
-    assert not s3.belongs("https", "s3-123.us-east-1.elb.amazonaws.com")
-    assert not s3.belongs("https", "ec2-1-2-3-4.compute-1.amazonaws.com")
-    assert s3.belongs("http", "127.0.0.1")
-    assert not s3.belongs("http", "bucket.s3.amazonaws.com")
-    assert not s3.belongs("https", "amazonaws.com.evil.example")
+    assert not s3.belongs("aws", "https", "a1b2c3.execute-api.us-east-1.amazonaws.com")
+    assert not s3.belongs("aws", "https", "s3-123.us-east-1.elb.amazonaws.com")
+    assert not s3.belongs("aws", "https", "ec2-1-2-3-4.compute-1.amazonaws.com")
+    assert s3.belongs("aws", "http", "127.0.0.1")
+    assert not s3.belongs("aws", "http", "bucket.s3.amazonaws.com")
+    assert not s3.belongs("aws", "https", "amazonaws.com.evil.example")
     access = Access(secrets={"aws": Secret(username="KEY", password="SECRET", token="SESSION")})
     slots = transport._Slots(access, Source(href="s3://b/k", auth="aws", requester_pays=True))
     sent = slots._headers("https://evil.example/x", {}, "us-east-1")

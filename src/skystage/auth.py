@@ -5,7 +5,8 @@ every redirect anew: which Authorization does this host get? Hosts that the sche
 get none, whatever a redirect says.
 
 Credentials are looked for in this order: explicit argument, environment, netrc (``$NETRC``, else
-``~/.netrc``). They are never asked for at a prompt, never written, and in no repr, log or error.
+``~/.netrc``). They are never asked for at a prompt, never written, and in no repr, log or error. What
+they bring, a token of a few minutes, is shared between processes (`skystage.tokens`).
 """
 
 from __future__ import annotations
@@ -15,37 +16,47 @@ import hashlib
 import json
 import netrc
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlencode
 
-from skystage.errors import CredentialsMissing, Interrupted, Unauthorized
+from skystage import totp
+from skystage.errors import CredentialsMissing, Interrupted, Refused, TransferError, Unauthorized
+from skystage.locks import POLL
 from skystage.resume import Head, failure
+from skystage.tokens import Shared, Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """A user name and password, or a token; none of it shows in a repr."""
+    """A user name and password, a client's id and secret, or a token; none of it shows in a repr."""
 
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     one_time: str = field(default="", repr=False)
-    """A one-time password for accounts with two factors (``totp``)."""
+    """A one-time password for accounts with two factors: good for one log-in."""
+    totp_secret: str = field(default="", repr=False)
+    """What one-time passwords are made from (base32, RFC 6238), as the service showed it once."""
+    client_id: str = field(default="", repr=False)
+    client_secret: str = field(default="", repr=False)
     found: str = ""
     """Where it was found, for people: ``environment``, the netrc file, ``argument``."""
 
     def __bool__(self) -> bool:
-        return bool(self.token or (self.username and self.password))
+        pairs = ((self.username, self.password), (self.client_id, self.client_secret))
+        return bool(self.token) or any(all(pair) for pair in pairs)
 
     @property
     def account(self) -> str:
         """A name for the account that limits can be kept under, without telling who it is."""
-        return hashlib.sha256((self.username or self.token).encode()).hexdigest()[:12]
+        word = self.username or self.client_id or self.token
+        return hashlib.sha256(word.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +89,8 @@ class Scheme(Protocol):
         """
         ...
 
-    def renew(self, refused: str) -> bool:
-        """A host refused this Authorization: get another; say whether there is one to try with."""
+    def renew(self, refused: str, said: str = "") -> bool:
+        """A host refused this Authorization, and said why: get another; whether there is one to try with."""
         ...
 
 
@@ -114,7 +125,8 @@ def find(explicit: Secret | None, *, variables: Mapping[str, str], machine: str)
         ) from None
     if entry is None:
         return Secret()
-    return Secret(username=entry[0], password=entry[2] or "", found=str(path))
+    # Of two factors netrc can hold one only.
+    return replace(secret, username=entry[0], password=entry[2] or "", found=str(path))
 
 
 EODATA = "eodata.dataspace.copernicus.eu"
@@ -211,8 +223,9 @@ class Earthdata:
                 self._token = self._make_token()
             return f"Bearer {self._token}"
 
-    def renew(self, refused: str) -> bool:
+    def renew(self, refused: str, said: str = "") -> bool:
         """See `Scheme.renew`."""
+        del said
         with self._mutex:
             if refused != f"Bearer {self._token}":
                 return bool(self._token)
@@ -237,16 +250,21 @@ class Earthdata:
 
 
 class Cdse:
-    """Copernicus Data Space: a token that lives ten minutes, refreshed before it dies.
+    """Copernicus Data Space: a token that lives ten minutes, shared by all processes of the account.
 
+    Who finds it due refreshes it, one at a time; the password is sent only when no refresh token lives.
     The token goes to dataspace.copernicus.eu hosts only, the password to its identity service only.
     """
 
     name = "cdse"
     login = "identity.dataspace.copernicus.eu"
     domains = ("dataspace.copernicus.eu",)
-    LIFE = 0.8
-    """The share of its life after which a token is refreshed."""
+    WAIT = 90.0
+    """Seconds for which another process may keep the log-in to itself: longer than all time-outs of a
+    request. Then it is suspended, and one more session does no harm."""
+    DOUBTS = 3
+    """Tokens in a row that may be refused while they should live, before it is the host that does not
+    want them."""
 
     def __init__(self, send: Send, secret: Secret | None = None) -> None:
         self._send = send
@@ -257,13 +275,14 @@ class Cdse:
                 "username": "CDSE_USERNAME",
                 "password": "CDSE_PASSWORD",
                 "one_time": "CDSE_TOTP",
+                "totp_secret": "CDSE_TOTP_SECRET",
+                "client_id": "CDSE_CLIENT_ID",
+                "client_secret": "CDSE_CLIENT_SECRET",
             },
             machine="dataspace.copernicus.eu",
         )
-        self._access = self.secret.token
-        self._refresh = ""
-        self._due = float("inf") if self._access else 0.0
-        self._refresh_until = 0.0
+        self._token = Token(access=self.secret.token)
+        self._shared: Shared | None = None
         self._refused: Unauthorized | None = None
         self._mutex = threading.Lock()
 
@@ -278,52 +297,171 @@ class Cdse:
                 "register at https://dataspace.copernicus.eu",
             )
         with self._mutex:
-            if time.monotonic() >= self._due:
-                self._grant()
-            return f"Bearer {self._access}"
+            if not self.secret.token and not self._token.fresh(time.time()):
+                self._token = self._another("")
+            return f"Bearer {self._token.access}"
 
-    def renew(self, refused: str) -> bool:
+    def renew(self, refused: str, said: str = "") -> bool:
         """See `Scheme.renew`."""
         with self._mutex:
-            if refused != f"Bearer {self._access}":
+            if refused != f"Bearer {self._token.access}":
                 return True
-            if not self.secret.password:
+            if self.secret.token or "DAT-ZIP-609" in said:  # not for this client, whatever the token
                 return False
-            self._grant()
-            return True
+            self._token = self._another(self._token.access)
+            return refused != f"Bearer {self._token.access}"
 
-    def _grant(self) -> None:
+    def shared(self) -> Shared:
+        """The token as all processes know it."""
+        if self._shared is None:
+            one = self.secret
+            words = (one.username, one.password) if one.password else (one.client_id, one.client_secret)
+            self._shared = Shared((self.name, *words))
+        return self._shared
+
+    def forget_refusals(self) -> None:
+        """Ask again, although the same credentials were refused a moment ago: something was mended."""
+        if self.secret and (known := self.shared().read()).problem:
+            self.shared().write(replace(known, problem=""))
+
+    def _another(self, refused: str) -> Token:
+        """A token that is good, and not the one that was refused."""
         if self._refused is not None:
+            # A wrong password does not become right, and 40,000 log-ins lock an account.
             raise Unauthorized(self._refused.message, hint=self._refused.hint)
-        form = {"client_id": "cdse-public"}
-        if self._refresh and time.monotonic() < self._refresh_until:
-            form |= {"grant_type": "refresh_token", "refresh_token": self._refresh}
-        else:
-            form |= {
+        shared, enough = self.shared(), time.monotonic() + self.WAIT
+        lock = shared.lock()
+        while lock is not None and not lock.try_acquire():
+            # Somebody else is at it.
+            known, now = shared.read(), time.time()
+            if known.access != refused and (known.fresh(now) or known.alive(now)):
+                return known
+            if time.monotonic() > enough:
+                break
+            time.sleep(random.uniform(*POLL))  # noqa: S311 - no secret hangs on it
+        try:
+            return self._alone(shared, refused)
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def _alone(self, shared: Shared, refused: str) -> Token:
+        known, now = shared.read(), time.time()
+        other = known.access != refused
+        if other and known.fresh(now):
+            return known
+        doubted = known.doubted + 1 if not other and known.fresh(now) else 0
+        if doubted > self.DOUBTS:
+            return known
+        factor = shared.digest(self.secret.one_time or self.secret.totp_secret)
+        try:
+            known.check(now, factor)
+            try:
+                token = replace(self._ask(shared, known), doubted=doubted)
+            except TransferError as error:
+                shared.write(known.failed(error, time.time(), factor))
+                raise
+        except TransferError as error:
+            if other and known.alive(now):
+                return known
+            if isinstance(error, Unauthorized):
+                self._refused = error
+            raise
+        shared.write(token)
+        return token
+
+    def _ask(self, shared: Shared, known: Token) -> Token:
+        """Ask the identity service: with the refresh token as long as it lives, else with all there is."""
+        client = {"client_id": "cdse-public"}
+        if not self.secret.password:
+            client = {"client_id": self.secret.client_id, "client_secret": self.secret.client_secret}
+        now = time.time()
+        if known.refreshable(now):
+            answer = self._post({**client, "grant_type": "refresh_token", "refresh_token": known.refresh})
+            if answer.head.status not in (400, 401):
+                return replace(_granted(answer, now), used=known.used)
+        form, used = {"grant_type": "client_credentials"}, ""
+        if self.secret.password:
+            form = {
                 "grant_type": "password",
                 "username": self.secret.username,
                 "password": self.secret.password,
             }
-            if self.secret.one_time:
-                form["totp"] = self.secret.one_time
+            if code := self._code(shared, known):
+                form["totp"], used = code, shared.digest(code)
+        now = time.time()
+        answer = self._post({**client, **form})
+        try:
+            return replace(_granted(answer, now), used=used)
+        except (Unauthorized, Refused) as error:
+            raise self._why(answer, error) from None
+
+    def _code(self, shared: Shared, known: Token) -> str:
+        """The one-time password, if the account has one; each is good for one log-in."""
+        if not self.secret.totp_secret:
+            if known.used and known.used == shared.digest(self.secret.one_time):
+                raise Unauthorized(
+                    "Copernicus Data Space: the code in CDSE_TOTP has been used",
+                    hint="give another one, or set CDSE_TOTP_SECRET, from which codes are made",
+                )
+            return self.secret.one_time
+        try:
+            key = totp.key(self.secret.totp_secret)
+        except ValueError as error:
+            raise CredentialsMissing(
+                f"Copernicus Data Space: CDSE_TOTP_SECRET is {error}",
+                hint="it is the word that was shown when the second factor was set up",
+            ) from None
+        while known.used == shared.digest(code := totp.code(key, time.time())):
+            time.sleep(totp.STEP - time.time() % totp.STEP)
+        return code
+
+    def _post(self, form: Mapping[str, str]) -> Answer:
         url = f"https://{self.login}/auth/realms/CDSE/protocol/openid-connect/token"
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = self._send("POST", url, headers, urlencode(form).encode())
-        if answer.head.status in (400, 401) and "refresh_token" in form:
-            self._refresh = ""
-            self._grant()
-            return
-        try:
-            granted = _json(answer, "Copernicus Data Space")
-        except Unauthorized as error:
-            error.hint = f"check user name and password ({self.secret.found}); with two factors set CDSE_TOTP"
-            self._refused = error
-            raise
-        now = time.monotonic()
-        self._access = str(granted["access_token"])
-        self._due = now + self.LIFE * float(str(granted.get("expires_in", 600)))
-        self._refresh = str(granted.get("refresh_token", ""))
-        self._refresh_until = now + self.LIFE * float(str(granted.get("refresh_expires_in", 0)))
+        return self._send("POST", url, headers, urlencode(form).encode())
+
+    def _why(self, answer: Answer, error: TransferError) -> TransferError:
+        """The error that says what to mend, where the service says what is wrong."""
+        said = _said(answer)
+        if said == "invalid_grant":
+            return Unauthorized(
+                f"Copernicus Data Space: the log-in was refused ({answer.head.status} {said})",
+                hint=f"check user name and password ({self.secret.found}); the service says the same of an "
+                "account with two factors (set CDSE_TOTP_SECRET), and with 100 sessions open (wait an hour)",
+            )
+        if said in ("invalid_client", "unauthorized_client"):
+            return Unauthorized(
+                f"Copernicus Data Space: the client was refused ({answer.head.status} {said})",
+                hint=f"check CDSE_CLIENT_ID and CDSE_CLIENT_SECRET ({self.secret.found})",
+            )
+        error.hint = f"the credentials are from {self.secret.found}"
+        return error
+
+
+def _granted(answer: Answer, now: float) -> Token:
+    """What an answer of the identity service brings."""
+    said = _json(answer, "Copernicus Data Space")
+    try:
+        return Token(
+            access=str(said["access_token"]),
+            refresh=str(said.get("refresh_token", "")),
+            made=now,
+            expires=float(str(said.get("expires_in", 600))),
+            refresh_expires=float(str(said.get("refresh_expires_in", 0))),
+        )
+    except (KeyError, ValueError):
+        raise Interrupted("Copernicus Data Space: the answer to the log-in holds no token") from None
+
+
+def _said(answer: Answer) -> str:
+    """The word for an error (RFC 6749, 5.2); the rest of the body is not repeated."""
+    try:
+        said = json.loads(answer.body)
+    except ValueError:
+        return ""
+    word = said.get("error") if isinstance(said, dict) else None
+    return word if isinstance(word, str) else ""
 
 
 SCHEMES: Mapping[str, Callable[[Send, Secret | None], Scheme]] = {"earthdata": Earthdata, "cdse": Cdse}

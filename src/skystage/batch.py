@@ -25,6 +25,7 @@ from skystage.fetch import fetch_asset
 from skystage.model import Asset, Receipt, Release
 from skystage.plan import Plan
 from skystage.planfile import Batch
+from skystage.product import beside
 from skystage.store import Store
 from skystage.transport import Access
 
@@ -171,7 +172,7 @@ def fetch_all(
         else:
             missing.append(asset)
     outcome.released.extend(gone.values())
-    check_credentials(missing, access)
+    check_credentials((asset for asset in missing if beside(asset, store) is None), access)
     check_disk(missing, store)
 
     big = any(asset.size is None or asset.size >= WORTH_HELP for asset in missing)

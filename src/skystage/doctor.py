@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from skystage.auth import SCHEMES
-from skystage.errors import QueryError, SkystageError
+from skystage.auth import SCHEMES, Cdse, eodata_keys
+from skystage.errors import CredentialsMissing, QueryError, SkystageError
 from skystage.model import Json, Source
 from skystage.transport import Access
 
 PROBES = {
     "asf": ("earthdata", "https://cmr.earthdata.nasa.gov/search/granules.umm_json?page_size=0&provider=ASF"),
+    "cdse": ("cdse", "https://catalogue.dataspace.copernicus.eu/odata/v1/Products?$top=1"),
     "orbits": ("cdse", "https://s1-orbits.s3.amazonaws.com/?prefix=AUX_POEORB&max-keys=1"),
 }
 """Archive to the log-in that its bytes need, and an address that answers without one."""
@@ -48,10 +50,13 @@ def examine(archives: Sequence[str] = (), store: Path | None = None) -> list[Fin
             raise QueryError(f"doctor: no archive {name!r}", hint=f"one of: {', '.join(PROBES)}")
     access = Access()
     findings: list[Finding] = []
-    for name in archives or PROBES:
-        scheme, address = PROBES[name]
-        findings += _reach(name, address, access)
+    asked = list(archives or PROBES)
+    for name in asked:
+        findings += _reach(name, PROBES[name][1], access)
+    for scheme in dict.fromkeys(PROBES[name][0] for name in asked):
         findings += _log_in(scheme, access)
+    if "cdse" in asked:
+        findings += _keys()
     if store is not None:
         findings += _disk(store)
     access.close()
@@ -71,12 +76,38 @@ def _reach(name: str, address: str, access: Access) -> Iterator[Finding]:
 def _log_in(scheme: str, access: Access) -> Iterator[Finding]:
     subject = SCHEMES[scheme].__doc__.partition(":")[0] if SCHEMES[scheme].__doc__ else scheme  # type: ignore[union-attr]
     try:
-        access.scheme(scheme).authorization(HOSTS[scheme])
+        one = access.scheme(scheme)
+        if isinstance(one, Cdse):
+            one.forget_refusals()
+        one.authorization(HOSTS[scheme])
     except SkystageError as error:
         yield Finding(f"{subject} log-in", False, error.message, error.hint)  # noqa: FBT003
     else:
-        where = access.scheme(scheme).secret.found
-        yield Finding(f"{subject} log-in", True, f"credentials from {where} are accepted")  # noqa: FBT003
+        yield Finding(f"{subject} log-in", True, f"credentials from {one.secret.found} are accepted")  # noqa: FBT003
+        if isinstance(one, Cdse):
+            yield _sharing(one)
+
+
+def _sharing(scheme: Cdse) -> Finding:
+    subject = "Copernicus Data Space token"
+    if scheme.secret.token:
+        return Finding(subject, True, "CDSE_TOKEN is used as it is, and not renewed")  # noqa: FBT003
+    shared = scheme.shared()
+    if shared.problem:
+        return Finding(subject, False, f"each process logs in by itself: {shared.problem}", shared.fix)  # noqa: FBT003
+    token = shared.read()
+    left = token.made + token.expires - time.time()
+    said = f"shared by all processes, in {shared.directory}; lives for {left:.0f} s, then renewed"
+    return Finding(subject, True, said)  # noqa: FBT003
+
+
+def _keys() -> Iterator[Finding]:
+    subject = "Copernicus Data Space S3 keys"
+    try:
+        yield Finding(subject, True, f"keys from {eodata_keys(None).found}")  # noqa: FBT003
+    except CredentialsMissing as error:
+        # Nobody needs them: the same bytes come by https.
+        yield Finding(subject, True, f"none; to use S3 as well: {error.hint}")  # noqa: FBT003
 
 
 def _disk(store: Path) -> Iterator[Finding]:

@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from skystage.direct import DIRECT
-from skystage.model import Asset
-from skystage.s3 import https_url
+from skystage.model import Asset, Source
+from skystage.s3 import EODATA, https_url
 from skystage.staged import inside
 
 
@@ -56,9 +56,14 @@ def rclone(assets: Iterable[Asset]) -> Iterator[str]:
 def _addressed(assets: Iterable[Asset]) -> Iterator[tuple[Asset, list[str]]]:
     """Each asset with its addresses, if it has any: only of its own bytes, which tools may join."""
     for asset in assets:
-        plain = [one for one in asset.sources if one.repacked is None and one.auth not in DIRECT]
+        plain = [https_url(one.href) for one in asset.sources if _plain(one)]
         if plain:
-            yield asset, [https_url(source.href) for source in plain]
+            yield asset, plain
+
+
+def _plain(source: Source) -> bool:
+    """Whether the file at a source is the asset, for whoever has no more than a log-in."""
+    return source.repacked is None and source.member is None and source.auth not in (EODATA, *DIRECT)
 
 
 FORMATS: Mapping[str, Callable[[Iterable[Asset]], Iterator[str]]] = {

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from skystage import events
 from skystage.arrival import Arrival, Superseded
@@ -20,9 +21,11 @@ from skystage.crew import Crew
 from skystage.errors import (
     ChecksumMismatch,
     CredentialsMissing,
+    Drifted,
     HostDown,
     Interrupted,
     NoSource,
+    NotFound,
     ShortBody,
     SizeMismatch,
     SkystageError,
@@ -37,6 +40,8 @@ from skystage.locks import waiting_for
 from skystage.members import WHOLE, Member, Run, unpacked
 from skystage.model import Asset, Receipt, Source
 from skystage.pieces import Piece
+from skystage.product import beside
+from skystage.product import blocks as product_blocks
 from skystage.resume import (
     Append,
     Asked,
@@ -226,6 +231,8 @@ class _Transfer:
 
         A host that is down is waited for only when all others have been asked.
         """
+        if (receipt := self._from_product()) is not None:
+            return receipt
         failures: list[SkystageError] = []
         down: list[Source] = []
         for source in self._access.worthwhile(self._wanted.sources):
@@ -244,6 +251,27 @@ class _Transfer:
             except (TransferError, CredentialsMissing) as error:
                 failures.append(error)
         raise _worst(failures) if failures else NoSource(f"{self._asset.path}: the plan names no source")
+
+    def _from_product(self) -> Receipt | None:
+        """Take the asset out of the product that it is a part of, if that is staged; no request."""
+        if (product := beside(self._wanted, self._store)) is None:
+            return None
+        whole, digester = self._part.unpacked, Digester(self._wanted.checksums)
+        try:
+            with whole.open("wb") as file:
+                for block in product_blocks(product, self._wanted.name):
+                    pause(self._stop)
+                    file.write(block)
+                    digester.update(block)
+            verified = prove(self._wanted, whole, digester.digests())
+            self._store.check_drift(self._wanted, digester.digests())
+        except (NotFound, StructureError, SizeMismatch, ChecksumMismatch, Drifted) as error:
+            # Another version of the product, or a damaged one: the sources have the file that is planned.
+            whole.unlink(missing_ok=True)
+            self._listen(events.Retrying(self._wanted.path, error, 0.0))
+            return None
+        verified = "crc32" if verified == "size+structure" else verified
+        return self._published(whole, digester.digests(), verified, f"file:{product.name}")
 
     def _from(self, source: Source, *, wait: bool) -> Receipt:
         asset = self._wanted
@@ -516,7 +544,9 @@ class _Transfer:
         else:
             self._store.check_drift(self._asset, digests)
         self._close()
+        return self._published(whole, digests, verified, source.href.partition("?")[0])
 
+    def _published(self, whole: Path, digests: Mapping[str, str], verified: str, source: str) -> Receipt:
         def receipt(found: os.stat_result) -> Receipt:
             return Receipt(
                 path=self._asset.path,
@@ -524,7 +554,7 @@ class _Transfer:
                 mtime_ns=found.st_mtime_ns,
                 digests=digests,
                 verified=verified,
-                source=source.href.partition("?")[0],
+                source=source,
                 staged=_now(),
                 attempts=self._attempts,
                 bytes_moved=self._moved,

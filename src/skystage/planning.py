@@ -137,7 +137,8 @@ def _with_wanted_assets(granule: Granule, query: Query, wanted: Sequence[str]) -
         for key in wanted
         if key not in had and key not in said
     )
-    return replace(granule, assets=assets, unresolved=granule.unresolved + lacking)
+    known = tuple(item for item in granule.unresolved if not wanted or item.key in wanted)
+    return replace(granule, assets=assets, unresolved=known + lacking)
 
 
 def _keys(granule: Granule) -> set[str]:

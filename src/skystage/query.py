@@ -190,6 +190,8 @@ def _refusal(error: ValidationError) -> QueryError:
     if not first["loc"]:
         return QueryError(_said(first["msg"]))
     field = first["loc"][0]
+    if first["type"] == "missing" and len(first["loc"]) == 1:
+        return QueryError(f"{field}: missing", hint="the archive cannot be asked without it")
     # A union has an error for each of its alternatives: together they say what is allowed.
     same = [detail for detail in details if detail["loc"][:1] == (field,)]
     got = f"{field}: got {_brief(repr(first['input']))}"

@@ -260,7 +260,7 @@ def failure(head: Head, name: str) -> TransferError:
     if status == 401:
         return Unauthorized(
             f"{name}: the host refused the credentials (401){said}",
-            hint="run `skystage doctor` to see which are used, and from where",
+            hint=next((_REFUSALS[code] for code in _REFUSALS if code in head.excerpt), _WHICH),
         )
     if status == 403:
         page = _resolution_url(head)
@@ -283,6 +283,17 @@ def failure(head: Head, name: str) -> TransferError:
     if status >= 500:
         return ServerFault(f"{name}: the server failed ({status})", retry_after=retry_after(head))
     return Refused(f"{name}: refused ({status}){said}")
+
+
+_WHICH = "run `skystage doctor` to see which are used, and from where"
+_REFUSALS = {
+    "DAT-ZIP-109": "the token has expired: one in CDSE_TOKEN lives for ten minutes; a user name and password "
+    "bring others",
+    "DAT-ZIP-604": "the host does not know the token: CDSE_TOKEN must be one of the Copernicus Data Space",
+    "DAT-ZIP-609": "the client of CDSE_CLIENT_ID may not download, as those of Sentinel Hub may not: set "
+    "CDSE_USERNAME and CDSE_PASSWORD instead",
+}
+"""What helps, by the code that the Copernicus Data Space gives to a 401."""
 
 
 def retry_after(head: Head, now: float | None = None) -> float | None:

@@ -17,7 +17,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from skystage import tls
+from skystage import auth, tls
 from skystage.errors import CredentialsMissing
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 SCHEME = "aws"
 """The name of a source's `auth` when its requests are to be signed."""
+EODATA = "cdse-s3"
+"""The same for the S3 of the Copernicus Data Space, which has keys and an endpoint of its own."""
 DEFAULT_REGION = "us-east-1"
+EODATA_REGION = "default"
 
 
 def endpoint() -> str | None:
@@ -51,11 +54,18 @@ def https_url(href: str) -> str:
     return f"https://{bucket}.s3.amazonaws.com/{key}"
 
 
-def belongs(scheme: str, host: str) -> bool:
+def belongs(name: str | None, scheme: str, host: str) -> bool:
     """Whether a host may see a signature: S3 by https, or the endpoint of the user's environment.
 
     Not all of AWS: behind names of its other services stands whoever rents them.
+
+    Parameters
+    ----------
+    name
+        The source's `auth`: keys of the Copernicus Data Space are for its endpoint only.
     """
+    if name == EODATA:
+        return (scheme, host) == ("https", auth.EODATA)
     custom = urlsplit(endpoint() or "")
     if custom.hostname == host and custom.scheme == scheme:
         return True

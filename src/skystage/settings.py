@@ -49,9 +49,24 @@ def state_directory() -> Path:
     StoreError
         If that one belongs to somebody else.
     """
-    if chosen := os.environ.get("SKYSTAGE_STATE"):
+    return _own_directory("SKYSTAGE_STATE", "XDG_STATE_HOME", ".local/state")
+
+
+def cache_directory() -> Path:
+    """``$SKYSTAGE_CACHE``, ``$XDG_CACHE_HOME/skystage`` or ``~/.cache/skystage``; else as `state_directory`.
+
+    Raises
+    ------
+    StoreError
+        If it belongs to somebody else.
+    """
+    return _own_directory("SKYSTAGE_CACHE", "XDG_CACHE_HOME", ".cache")
+
+
+def _own_directory(variable: str, base: str, default: str) -> Path:
+    if chosen := os.environ.get(variable):
         return Path(chosen).absolute()
-    path = _home("XDG_STATE_HOME", ".local/state") / "skystage"
+    path = _home(base, default) / "skystage"
     with suppress(OSError):
         if path.is_absolute():
             path.mkdir(parents=True, exist_ok=True)
@@ -61,7 +76,7 @@ def state_directory() -> Path:
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or path.stat().st_uid != os.getuid():
         raise StoreError(
-            f"{path}: belongs to somebody else", hint="let SKYSTAGE_STATE name a directory of your own"
+            f"{path}: belongs to somebody else", hint=f"let {variable} name a directory of your own"
         )
     return path
 

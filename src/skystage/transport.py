@@ -155,6 +155,8 @@ class Access:
         buckets = [one for one in sources if one.auth in DIRECT]
         direct = [one for one in buckets if self.keys(one.auth or "").useless() is None]
         others = [one for one in sources if one.auth not in DIRECT]
+        # Most people have no keys for it, and the same bytes by https.
+        others = [one for one in others if one.auth != s3.EODATA or self.check(one) is None]
         return [*direct, *others] or sources
 
     def check(self, source: Source) -> CredentialsMissing | NoSource | None:
@@ -165,8 +167,8 @@ class Access:
             if source.auth in DIRECT:
                 logged_in = Source(href=DIRECT[source.auth].address, auth=DIRECT[source.auth].auth)
                 return self.keys(source.auth).useless() or self.check(logged_in)
-            if source.auth == s3.SCHEME:
-                s3.credentials(self.secret(s3.SCHEME))
+            if source.auth in (s3.SCHEME, s3.EODATA):
+                s3.credentials(self.secret(source.auth))
                 return None
             self.scheme(source.auth)
             if not self.scheme(source.auth).secret:
@@ -177,6 +179,8 @@ class Access:
 
     def secret(self, scheme: str) -> auth.Secret | None:
         """The keys to sign requests with: those that the caller gave for a scheme, or an archive's own."""
+        if scheme == s3.EODATA:
+            return auth.eodata_keys(self._secrets.get(scheme))
         return self.keys(scheme).secret() if scheme in DIRECT else self._secrets.get(scheme)
 
     def keys(self, name: str) -> Keys:
@@ -338,11 +342,13 @@ class _Slots:
         self._stop = stop or threading.Event()
         self._wait = wait
         self._source = source
-        self._signs = source.auth if source.auth in (s3.SCHEME, *DIRECT) else None
+        self._signs = source.auth if source.auth in (s3.SCHEME, s3.EODATA, *DIRECT) else None
         self._scheme = None if source.auth is None or self._signs else access.scheme(source.auth)
         self.account = "anonymous"
         if self._scheme is not None:
             self.account = f"{self._scheme.name}-{self._scheme.secret.account}"
+        elif self._signs == s3.EODATA and (keys := access.secret(s3.EODATA)) is not None:
+            self.account = f"{s3.EODATA}-{keys.account}"
         self._held: dict[str, Slot] = {}
         self._response: urllib3.BaseHTTPResponse | None = None
         self._alive = False
@@ -359,13 +365,17 @@ class _Slots:
         start = url = s3.https_url(self._source.href)
         direct = DIRECT.get(self._source.auth or "")
         region = direct.region if direct else s3.DEFAULT_REGION
+        if self._signs == s3.EODATA:
+            region = s3.EODATA_REGION
         renewed = False
         for _ in range(HOPS):
             pause(self._stop)
-            sent = self._headers(url, headers, region)
-            response = self._ask(url, sent, content)
-            status, said = response.status, response.headers
             _, host = address(url)
+            # The slot first: a token that lives for seconds must not wait in a queue.
+            slot = self._slot(host)
+            sent = self._headers(url, headers, region)
+            response = self._ask(slot, url, sent, content)
+            status, said = response.status, response.headers
             if 300 <= status < 500:
                 self._access.limits.succeeded(self.account, host)
             if status in (301, 302, 303, 307, 308) and "location" in said:
@@ -376,15 +386,15 @@ class _Slots:
             if status in (301, 400) and self._signs and bucket_region != region:
                 region = bucket_region
                 continue
-            refused = sent.get("Authorization", "")
-            if status == 401 and self._scheme and refused and not renewed and self._scheme.renew(refused):
+            head = _head(response, excerpt="" if status < 400 else _excerpt(response))
+            refused = sent.get("Authorization", "") if status == 401 and not renewed else ""
+            if self._scheme and refused and self._scheme.renew(refused, head.excerpt):
                 renewed, url = True, start
                 continue
             if status == 403 and "Signature=" in url and not renewed:
                 # A signed address that has expired: whoever signed it signs another one.
                 renewed, url = True, start
                 continue
-            head = _head(response, excerpt="" if status < 400 else _excerpt(response))
             if status == 403 and direct and self._signs:
                 self._access.keys(self._signs).give_up("the bucket refuses")
             if status == 429 or (status == 503 and "retry-after" in said):
@@ -411,7 +421,7 @@ class _Slots:
     def _headers(self, url: str, headers: Mapping[str, str], region: str) -> dict[str, str]:
         scheme, host = address(url)
         sent = {"User-Agent": USER_AGENT, **headers}
-        if s3.belongs(scheme, host):
+        if s3.belongs(self._signs, scheme, host):
             if self._source.requester_pays:
                 sent["x-amz-request-payer"] = "requester"
             if self._signs:
@@ -422,9 +432,8 @@ class _Slots:
                 sent["Authorization"] = word
         return sent
 
-    def _ask(self, url: str, headers: Mapping[str, str], content: bytes | None) -> urllib3.BaseHTTPResponse:
+    def _slot(self, host: str) -> Slot:
         self._finish()
-        _, host = address(url)
         if host not in self._held:
             limits = self._access.limits
             if self._wait:
@@ -433,7 +442,11 @@ class _Slots:
                 self._held[host] = slot
             else:
                 raise Busy
-        slot = self._held[host]
+        return self._held[host]
+
+    def _ask(
+        self, slot: Slot, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> urllib3.BaseHTTPResponse:
         if slot.connection is None:
             slot.connection = self._access.connect(url)
         jar, asked = self._access.cookies, None
@@ -455,6 +468,7 @@ class _Slots:
                 timeout=TIMEOUT,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            _, host = address(url)
             unreachable = _unreachable(host, error)
             self.failed(host, unreachable)
             raise unreachable from error

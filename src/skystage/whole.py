@@ -21,3 +21,13 @@ def whole(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def publish(part: Path, final: Path) -> None:
+    """Give a file that is whole its name, when its bytes are on the disk."""
+    fd = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    part.replace(final)

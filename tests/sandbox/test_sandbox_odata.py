@@ -22,6 +22,7 @@ FIELDS: dict[str, Any] = {
         {"Name": "productType", "Value": "AUX_POEORB", "ValueType": "String"},
         {"Name": "cloudCover", "Value": 12.5, "ValueType": "Double"},
         {"Name": "orbitNumber", "Value": 30, "ValueType": "Integer"},
+        {"Name": "sliceProductFlag", "Value": True, "ValueType": "Boolean"},
         {"Name": "processingDate", "Value": "2020-01-22T12:00:00.000000Z", "ValueType": "DateTimeOffset"},
     ],
 }
@@ -60,6 +61,16 @@ STRING = "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType'
         ),
         "OData.CSC.Intersects(area=geography'SRID=4326;POLYGON((11 41,15 41,15 45,11 45,11 41))')",
         "OData.CSC.Intersects(area=geography'SRID=4326;POINT(11 41)')",
+        "OData.CSC.Intersects(area=geography'SRID=4326;LINESTRING(0 41,20 41)')",
+        (
+            "OData.CSC.Intersects(area=geography'SRID=4326;MULTIPOLYGON(((0 0,1 0,1 1,0 0)),"
+            "((11 41,15 41,15 45,11 41)))')"
+        ),
+        "Collection/Name in ('SENTINEL-2','SENTINEL-1')",
+        "ContentLength in (1000)",
+        STRING + "not (att/Value eq 'x' or att/Value eq 'y'))",
+        "Attributes/OData.CSC.BooleanAttribute/any(b:b/Name eq 'sliceProductFlag' and b/Value eq true)",
+        "Attributes/OData.CSC.IntegerAttribute/any(i:i/Value ge 30 and i/Value lt 30.5)",
     ],
 )
 def test_a_filter_that_holds(text: str) -> None:
@@ -103,7 +114,28 @@ def test_a_filter_that_is_none_says_where(text: str, complaint: str) -> None:
         parse(text, PATHS)
 
 
-@pytest.mark.parametrize("text", ["ContentDate/Start gt 'yesterday'", "Name gt 5"])
-def test_values_that_cannot_be_compared(text: str) -> None:
-    with pytest.raises(BadFilter):
-        parse(text, PATHS)(FIELDS)
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("ContentDate/Start gt 'yesterday'", "is no date"),
+        ("Name gt 5", "a value of type String, found '5'"),
+        ("Name in ('x',5)", "a value of type String"),
+        ("Name in ('x'", "found the end"),
+        ("Online eq 'true'", "a value of type Boolean"),
+        ("ContentLength gt '5'", "a value of type Integer"),
+        ("contains(ContentDate/Start,'2018')", "is no text"),
+        (STRING + "att/OData.CSC.StringAttribute/Value gt 5)", "a value of type String"),
+        (STRING + "att/OData.CSC.DoubleAttribute/Value gt 5)", "there is no field"),
+        (STRING + "Name eq 'x')", "there is no field 'Name'"),
+        (STRING + STRING + "att/Value eq 'x'))", "an attribute has no attributes"),
+        ("OData.CSC.Intersects(area=geography'SRID=4326;POLYGON((0 0,200 0,200 1,0 0))')", "not in degrees"),
+        ("OData.CSC.Intersects(area=geography'SRID=4326;POLYGON EMPTY')", "not in degrees"),
+        ("OData.CSC.Intersects(area=geography'SRID=4326;POLYGON((0 0,1 0,1 1))')", "cannot read the area"),
+        ("OData.CSC.Intersects(area=geography'SRID=4326;POINT Z (0 0 0)')", "not valid"),
+        ("OData.CSC.Intersects(area=geography'SRID=3857;POINT(0 0)')", "an area is"),
+        ("(" * 5000 + "Name eq 'x'" + ")" * 5000, "too many parentheses"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_any_product_is_looked_at(text: str, complaint: str) -> None:
+    with pytest.raises(BadFilter, match=complaint):
+        parse(text, PATHS)

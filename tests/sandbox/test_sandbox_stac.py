@@ -241,3 +241,13 @@ def test_checksums_are_those_of_the_bytes(session: requests.Session, one: dict[s
         assert asset["file:size"] == content.size
         digest = hashlib.sha3_256(content.read(0, content.size)).hexdigest()
         assert asset["file:checksum"][length:] == digest
+
+
+def test_the_quicklook_is_where_the_item_says(session: requests.Session, one: dict[str, Any]) -> None:
+    asset = one["assets"]["thumbnail"]
+    reply = session.get(asset["href"], timeout=60)
+    assert [hop.status_code for hop in reply.history] == [301]
+    assert reply.url.startswith("https://zipper.creodias.eu/")
+    assert reply.status_code == 200, reply.text
+    assert len(reply.content) == asset["file:size"]
+    assert reply.content.startswith(b"\xff\xd8")

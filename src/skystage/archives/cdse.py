@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from skystage.archives import Search, odata
+from skystage.archives import Search, odata, sentinel2
 from skystage.archives.cdse_filter import PROPERTIES, Criteria, checks, filters_of, spellings, stem
 from skystage.archives.cdse_records import ARCHIVE, granule, parted, processed, sensing
 from skystage.errors import SkystageError
@@ -77,8 +77,7 @@ class Cdse:
 
     def resolve(self, granules: Iterable[Granule], query: Query, access: Access) -> Iterable[Granule]:
         """See `skystage.archives.Archive.resolve`."""
-        del query, access
-        return granules
+        return sentinel2.resolve(granules, query, access)
 
 
 def _found(query: Query, access: Access, search: Search) -> Iterator[Granule]:

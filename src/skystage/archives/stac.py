@@ -9,21 +9,28 @@ criterion is tested again on what came, since servers ignore what they do not kn
 from __future__ import annotations
 
 import json
-import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from skystage.archives import Changed, Search
-from skystage.archives.values import Many
+from skystage.archives import Search, cdse_records
 from skystage.archives.stac_items import ARCHIVE, granule
+from skystage.archives.values import Many
 from skystage.criteria import BUILT_IN, WORDS, canonical_criteria, comparable, number_of
-from skystage.errors import CatalogueUnavailable, IncompleteSearch, NotFound, QueryError, SearchError, TransferError
-from skystage.model import BODIES, Granule, Json, Query, canonical, from_iso, iso
+from skystage.errors import (
+    CatalogueUnavailable,
+    IncompleteSearch,
+    NotFound,
+    QueryError,
+    SearchError,
+    TransferError,
+)
+from skystage.model import Granule, Json, Query, canonical, from_iso, iso
 
 if TYPE_CHECKING:
     from pystac_client import Client
@@ -79,7 +86,7 @@ def _cql2(value: object) -> Json:
     import cql2
 
     try:
-        asked = cql2.Expr(value)
+        asked = cql2.Expr(cast("str | dict[str, Any]", value))
         asked.validate()
         return asked.to_json()
     except Exception as error:  # noqa: BLE001 - the package raises bare exceptions
@@ -88,6 +95,8 @@ def _cql2(value: object) -> Json:
 
 
 def _sorted_by(value: list[str]) -> list[str]:
+    if not all(name.strip("+-") for name in value):
+        raise ValueError("a property, a descending one with - before it")
     return [name if name[0] in "+-" else f"+{name}" for name in value]
 
 
@@ -112,9 +121,9 @@ class Criteria(BaseModel):
     cql2: Annotated[Any, AfterValidator(_cql2)] | None = None
     body: Literal["earth", "moon", "mars", "mercury", "venus"] | None = None
     """The body that the area lies on."""
-    sortby: Annotated[list[Name], BeforeValidator(_texts), Field(min_length=1), AfterValidator(_sorted_by)] | None = (
-        None
-    )
+    sortby: (
+        Annotated[list[Name], BeforeValidator(_texts), Field(min_length=1), AfterValidator(_sorted_by)] | None
+    ) = None
     """Properties, a descending one with ``-``: of what `max_items` takes the first."""
     max_items: Annotated[int, Field(ge=1)] | None = None
     fields: Many[Name] | None = None
@@ -144,7 +153,7 @@ class Stac:
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""
         search = Search(iter(()))
-        search.granules = _search(query, access, search)
+        search.granules = cdse_records.parted(_search(query, access, search))
         return search
 
     def checks(self, query: Query) -> dict[str, Json]:
@@ -158,14 +167,13 @@ class Stac:
         return found | {name: iso(moment) for name, moment in moments.items() if moment is not None}
 
     def sensing(self, granule: Granule) -> str | None:
-        """See `skystage.archives.Archive.sensing`. Only Sentinel-2's product names tell."""
-        match = _S2_NAME.fullmatch(granule.id)
-        return None if match is None else f"{granule.collection} {match['sensed']} {match['place']}"
+        """See `skystage.archives.Archive.sensing`. Only the names of Sentinel products tell."""
+        found = cdse_records.sensing(granule)
+        return None if found is None else f"{granule.collection} {found}"
 
     def processed(self, granule: Granule) -> str:
         """See `skystage.archives.Archive.processed`."""
-        match = _S2_NAME.fullmatch(granule.id)
-        return "" if match is None else f"{match['baseline']} {match['made']}"
+        return cdse_records.processed(granule)
 
     def offline(self, granule: Granule) -> bool:
         """See `skystage.archives.Archive.offline`."""
@@ -178,19 +186,13 @@ class Stac:
         be said.
         """
         del access
-
-        def wanted(one: Granule) -> Granule:
-            if not query.assets and not query.select:
-                keys = sorted({asset.key for asset in one.assets} | {lacking.key for lacking in one.unresolved})
-                raise QueryError("assets: say which are wanted", hint=f"{one.id} has: {', '.join(keys)}")
-            return replace(one, unresolved=tuple(item for item in one.unresolved if item.key in query.assets))
-
-        return Changed(granules, wanted)
-
-
-_S2_NAME = re.compile(
-    r"(?P<sensed>S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6})_N(?P<baseline>\d{4})_(?P<place>R\d{3}_T\w{5})_(?P<made>\d{8}T\d{6})"
-)
+        if not query.assets and not query.select:
+            for one in granules:
+                keys = {asset.key for asset in one.assets} | {lacking.key for lacking in one.unresolved}
+                raise QueryError(
+                    "assets: say which are wanted", hint=f"{one.id} has: {', '.join(sorted(keys))}"
+                )
+        return granules
 
 
 # --------------------------------------------------------------------------------------------------
@@ -237,14 +239,15 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
         landing = _landing(io, url)
         client = None
         if "conformsTo" in landing:
-            client = io.stac_object_from_dict(landing, href=url, preserve_dict=False)
+            client = cast("Client", io.stac_object_from_dict(landing, href=url, preserve_dict=False))
+            client.set_root(client)  # else it would be read once more
         if client is not None and client.conforms_to(ConformanceClasses.ITEM_SEARCH):
             items = _asked(client, io, query, answer)
         else:
             if "sortby" in asked:
                 raise QueryError(f"sortby: {url} is no API that sorts", hint="leave out sortby and max_items")
             client = None
-            items = _walked(io, url, landing, query, answer, search)
+            items = _walked(io, landing, query, answer, search)
         for item in items:
             search.received += 1
             answer.take(item)
@@ -296,7 +299,8 @@ def _document(io: StacApiIO, source: Any, **asked: Any) -> dict[str, Any]:
     if not isinstance(found, dict):
         name = source if isinstance(source, str) else source.href
         raise CatalogueUnavailable(
-            f"stac: {name} answered with something else than JSON", hint="a gateway's error page? try again later"
+            f"stac: {name} answered with something else than JSON",
+            hint="a gateway's error page? try again later",
         )
     return found
 
@@ -320,7 +324,7 @@ def _matcher(asked: Json) -> Any:
 
     expression = cql2.Expr(asked)
 
-    def noted(item: Mapping[str, Json]) -> dict[str, Json]:
+    def noted(item: dict[str, Json]) -> dict[str, Json]:
         try:
             return {MATCHES: bool(expression.matches(item))}
         except Exception:  # noqa: BLE001 - raised for a property that the item lacks, among others
@@ -350,9 +354,13 @@ def _refuse_unknown(wanted: Iterable[str], answer: _Answer, client: Client | Non
 def _asked(client: Client, io: StacApiIO, query: Query, answer: _Answer) -> Iterator[_Item]:
     """All that an API finds, page by page."""
     url = client.get_self_href() or query.criteria["url"]
-    posts = {str(link.extra_fields.get("method", "GET")).upper() for link in client.links if link.rel == "search"}
+    posts = {
+        str(link.extra_fields.get("method", "GET")).upper() for link in client.links if link.rel == "search"
+    }
     method = "GET" if posts and "POST" not in posts else "POST"
-    asked = client.search(method=method, **_parameters(client, query))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of links that a landing page should have
+        asked = client.search(method=method, **_parameters(client, query))
     order = _in_order(query.criteria.get("sortby"))
     collections = query.criteria.get("collections")
     for page in _pages(io, asked, answer, allowed=query.allow_incomplete):
@@ -412,7 +420,11 @@ def _tests(query: Mapping[str, Json]) -> Iterator[tuple[str, dict[str, Json]]]:
             continue  # what archives write in several ways
         if isinstance(wanted, Mapping):
             # Times are compared as text by some servers, with and without fractions of a second.
-            test = {_SIDES[side][0]: _widened(value, _SIDES[side][1]) for side, value in wanted.items() if side in _SIDES}
+            test = {
+                _SIDES[side][0]: _widened(value, _SIDES[side][1])
+                for side, value in wanted.items()
+                if side in _SIDES
+            }
         elif isinstance(wanted, list):
             test = {"in": wanted} if all(map(_plain, wanted)) else {}
         else:
@@ -499,7 +511,9 @@ def _in_order(sortby: list[str] | None) -> Any:
         if last and type(last[0]) is not type(value) and isinstance(value, str):
             return
         if last and (value > last[0] if sortby[0][0] == "-" else value < last[0]):
-            raise SearchError(f"stac: the server does not sort by {name}", hint="leave out sortby and max_items")
+            raise SearchError(
+                f"stac: the server does not sort by {name}", hint="leave out sortby and max_items"
+            )
         last[:] = [value]
 
     return check
@@ -510,11 +524,12 @@ def _in_order(sortby: list[str] | None) -> Any:
 
 
 def _walked(
-    io: StacApiIO, url: str, document: dict[str, Any], query: Query, answer: _Answer, search: Search
+    io: StacApiIO, document: dict[str, Any], query: Query, answer: _Answer, search: Search
 ) -> Iterator[_Item]:
     """The items of a static catalogue: link after link, each document once."""
     from pystac_client.exceptions import APIError
 
+    url = query.criteria["url"]
     wanted, ids = query.criteria.get("collections"), query.criteria.get("ids")
     seen = {url}
     ways: list[tuple[str, str | None, dict[str, Any] | None]] = [(url, None, document)]
@@ -525,7 +540,9 @@ def _walked(
         except (APIError, OSError, SearchError) as error:
             # A link to nowhere is an item that was counted and did not come.
             if not query.allow_incomplete:
-                raise SearchError(f"stac: {href}: {error}", hint="`allow_incomplete: true` goes on without it") from error
+                raise SearchError(
+                    f"stac: {href}: {error}", hint="`allow_incomplete: true` goes on without it"
+                ) from error
             search.hits += 1
             continue
         if "features" in found or found.get("type") == "Feature":

@@ -20,7 +20,6 @@ ARCHIVE = "stac"
 
 PAID = "only where the requester pays"
 _EODATA = "s3://eodata/"
-_EODATA_SCHEME = "cdse-s3"
 _ZIPPER = "https://zipper.dataspace.copernicus.eu/"
 _DOWNLOAD = "https://download.dataspace.copernicus.eu/"
 _LOG_INS = {
@@ -151,18 +150,19 @@ def _source(href: str, *, paid: bool) -> Source | None:
     if href.startswith(_EODATA):
         # Not one of Amazon's buckets. The address is the one that its own archive gives.
         key = quote(href.removeprefix(_EODATA), safe="/~")
-        return Source(href=f"https://{auth.EODATA}/eodata/{key}", auth=_EODATA_SCHEME)
+        return Source(href=f"https://{auth.EODATA}/eodata/{key}", auth=s3.EODATA)
     if href.startswith("s3://"):
         return Source(href=href, auth=s3.SCHEME if paid else None, requester_pays=paid)
     scheme, host = urlsplit(href).scheme, urlsplit(href).hostname or ""
     if scheme not in {"http", "https"} or not host:
         return None
-    if paid and s3.belongs(scheme, host):
+    if paid and s3.belongs(s3.SCHEME, scheme, host):
         return Source(href=href, auth=s3.SCHEME, requester_pays=True)
-    # The same service under its older name, which would be asked as a host of its own.
     if href.startswith(_ZIPPER):
-        href = f"{_DOWNLOAD}{href.removeprefix(_ZIPPER)}"
-    log_in = _EODATA_SCHEME if host == auth.EODATA else _log_in(host)
+        # The same service under its older name, which would be asked as a host of its own. Addresses of
+        # metadata have been recorded with a node that has no name, and is not there.
+        href = f"{_DOWNLOAD}{href.removeprefix(_ZIPPER)}".replace("/Nodes()/", "/")
+    log_in = s3.EODATA if host == auth.EODATA else _log_in(host)
     return Source(href=href, auth=log_in if scheme == "https" else None)
 
 
@@ -174,7 +174,7 @@ def _log_in(host: str) -> str | None:
 
 
 def _by_s3(source: Source) -> bool:
-    return source.href.startswith("s3://") or source.auth in {s3.SCHEME, _EODATA_SCHEME}
+    return source.href.startswith("s3://") or source.auth in {s3.SCHEME, s3.EODATA}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -212,15 +212,18 @@ def _names(files: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     """
     safe = {key: (href, _safe(name)) for key, (href, name) in files.items()}
     count = Counter(name.casefold() for _, name in set(safe.values()))
-    taken: dict[str, str] = {}
-    names = {}
-    for key, (href, name) in sorted(safe.items(), key=lambda one: (count[one[1][1].casefold()], one[0])):
+    given: dict[tuple[str, str], str] = {}
+    taken: set[str] = set()
+    for key, file in sorted(safe.items(), key=lambda one: (count[one[1][1].casefold()], one[0])):
+        if file in given:
+            continue
+        name = file[1]
         chosen = name if count[name.casefold()] == 1 else _safe(f"{key}_{name}")
-        while taken.get(chosen.casefold(), href) != href:
+        while chosen.casefold() in taken:
             chosen = f"_{chosen}"
-        taken[chosen.casefold()] = href
-        names[key] = chosen
-    return names
+        taken.add(chosen.casefold())
+        given[file] = chosen
+    return {key: given[file] for key, file in safe.items()}
 
 
 def _safe(name: str) -> str:

@@ -30,6 +30,8 @@ COMMANDS: Mapping[str, str] = {
     "verify": "what is staged, released, missing or damaged",
     "derive orbits": "pair scenes with orbit files, and lay them out for other tools",
     "derive dem": "stitch staged tiles into one elevation raster a stack",
+    "derive bands": "cut staged Sentinel-2 bands to an area, as cloud-optimised GeoTIFFs",
+    "derive sheet": "draw small pictures of Sentinel-2 products, in time order, as one PNG",
     "manifest": "write what is staged as a STAC ItemCollection",
     "release": "delete what was consumed, and keep its receipts",
     "export": "write the plan as a list for another download tool",

@@ -54,12 +54,13 @@ def on_a_store(parser: argparse.ArgumentParser) -> None:
 def which(parser: argparse.ArgumentParser) -> None:
     """Which part of a plan."""
     part = parser.add_mutually_exclusive_group()
-    part.add_argument("--batch", type=_batch, metavar="I/N", help="the I-th of N parts of the plan, I from 1")
+    part.add_argument("--batch", type=batch, metavar="I/N", help="the I-th of N parts of the plan, I from 1")
     part.add_argument("--granule", dest="batch", metavar="ID", help="only this granule")
     parser.add_argument("--asset", action="append", metavar="KEY", help="only assets of this key; repeatable")
 
 
-def _batch(text: str) -> tuple[int, int]:
+def batch(text: str) -> tuple[int, int]:
+    """Which part of a plan: I/N."""
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N")

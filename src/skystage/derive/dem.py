@@ -14,7 +14,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +55,7 @@ from skystage.plan import Plan
 from skystage.staged import HOME
 from skystage.store import Store
 from skystage.verify import digest_file
+from skystage.whole import publish
 
 if TYPE_CHECKING:
     import numpy as np
@@ -325,7 +325,7 @@ class _Work:
         (work / receipt).write_text(f"{canonical({'recipe': self._recipe, 'files': files})}\n")
         # Last the receipt: while it is not there, what lies there counts as not made.
         for name in (*names, receipt):
-            _publish(work / name, out / name)
+            publish(work / name, out / name)
         made = tuple(out / name for name in (*names, receipt))
         return Stitched(self._stack, out / names[0], made, already=False, replaced=replaced)
 
@@ -545,13 +545,3 @@ def _closed(heights: NDArray[np.float32]) -> NDArray[np.float32]:
 def _middle(transform: Any, column: int, row: int) -> tuple[float, float]:
     """Longitude and latitude of the middle of a pixel."""
     return transform.c + (column + 0.5) * transform.a, transform.f + (row + 0.5) * transform.e
-
-
-def _publish(part: Path, final: Path) -> None:
-    """Give a file that is whole its name, when its bytes are on the disk."""
-    fd = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    part.replace(final)

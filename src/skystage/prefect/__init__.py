@@ -8,6 +8,7 @@ asked of the store, each time, at no cost.
 
 from __future__ import annotations
 
+from skystage.prefect.blocks import CdseCredentials
 from skystage.prefect.flows import WINDOW, fetch_everything, finish, main, planned
 from skystage.prefect.tasks import (
     count_batches,
@@ -30,6 +31,7 @@ from skystage.prefect.tasks import (
 
 __all__ = [
     "WINDOW",
+    "CdseCredentials",
     "count_batches",
     "dem_stacks",
     "draw_map",

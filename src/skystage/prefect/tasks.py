@@ -26,6 +26,7 @@ from skystage.model import Json
 from skystage.plan import Plan
 from skystage.planfile import PlanFile
 from skystage.planning import build
+from skystage.prefect.blocks import open_access
 from skystage.release import release_plan
 from skystage.store import Store
 from skystage.transport import Access
@@ -97,7 +98,13 @@ def search(query: dict[str, Json], path: Path, base: Path | None = None) -> Path
     retry_condition_fn=is_transient,
 )
 def filter_granules(
-    query: dict[str, Json], searched: Path, path: Path, base: Path | None = None, *, allow_empty: bool = False
+    query: dict[str, Json],
+    searched: Path,
+    path: Path,
+    base: Path | None = None,
+    *,
+    allow_empty: bool = False,
+    credentials: str | None = None,
 ) -> Path:
     """Filter what was searched, find its companions, and freeze it into a plan file.
 
@@ -113,6 +120,9 @@ def filter_granules(
         The folder that files named in the query are relative to; default: the current one.
     allow_empty
         Whether a query that matches nothing is a result and no failure.
+    credentials
+        A Block with credentials, as ``TYPE/NAME``; default: those of the environment and netrc. Archives
+        whose products' own metadata say what is in them ask for them here already.
 
     Raises
     ------
@@ -125,7 +135,7 @@ def filter_granules(
     """
     logger = get_run_logger()
     asked = queries.parse(query, base=base or Path())
-    plan = build(asked, path, Access(), searched=searching.SearchFile(searched))
+    plan = build(asked, path, open_access(credentials), searched=searching.SearchFile(searched))
     totals = plan.header.totals
     logger.info("kept %s granules, %s bytes", totals.granules, totals.bytes)
     for reason, count in totals.dropped.items():
@@ -159,6 +169,7 @@ def fetch_batch(
     keys: list[str] | None = None,
     jobs: int = 4,
     released: bool = False,
+    credentials: str | None = None,
     stop: threading.Event | None = None,
 ) -> dict[str, Json]:
     """Stage one batch of a plan.
@@ -173,6 +184,8 @@ def fetch_batch(
         Assets at a time.
     released
         Whether to fetch what was released as well.
+    credentials
+        A Block with credentials, as ``TYPE/NAME``; default: those of the environment and netrc.
     stop
         When set, the batch ends at the next block; what has arrived is continued later.
 
@@ -201,7 +214,7 @@ def fetch_batch(
     outcome = fetch_plan(
         Plan(plan),
         Store(store),
-        Access(),
+        open_access(credentials),
         batch=(batch, batches),
         keys=keys,
         jobs=jobs,

@@ -13,10 +13,24 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from skystage import totp
+
 USER = "sandbox-user"
 PASSWORD = "sandbox-password"  # noqa: S105 - made up, as everything here
 NEWCOMER = "sandbox-newcomer"
 """An account with the same password that has not accepted the data's terms."""
+
+S3_KEY = "SANDBOX0ACCESS0KEY00"
+S3_SECRET = "sandbox-secret-key"  # noqa: S105 - as above
+"""The account's keys for the Copernicus Data Space's S3."""
+CAREFUL = "sandbox-careful"
+"""An account of the Copernicus Data Space with the same password and a second factor."""
+TOTP_SECRET = "ONXW2ZJANFXGOIDTMVRXEZLU"  # noqa: S105
+CLIENT = "sandbox-client"
+"""A client of its own at the Copernicus Data Space."""
+SENTINEL_HUB = "sandbox-sentinel-hub"
+"""A client whose tokens are good for Sentinel Hub, and not for downloads."""
+CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105
 
 EARTHDATA = "urs.earthdata.nasa.gov"
 CDSE = "dataspace.copernicus.eu"
@@ -41,11 +55,35 @@ class Accounts:
     sessions: Counter[str] = field(default_factory=Counter)
     """Log-ins by realm: password grants, not refreshes."""
     _tokens: dict[str, Token] = field(default_factory=dict)
+    _codes: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def knows(self, user: str | None, password: str | None) -> bool:
         """Whether a user name and password are those of an account."""
-        return user in (USER, NEWCOMER) and password == PASSWORD
+        return user in (USER, NEWCOMER, CAREFUL) and password == PASSWORD
+
+    def second_factor(self, user: str, code: str) -> bool:
+        """Whether a one-time password is the account's now, or it needs none; each is taken once."""
+        if user != CAREFUL:
+            return True
+        now = time.time()
+        good = {totp.code(totp.key(TOTP_SECRET), now + shift) for shift in (-totp.STEP, 0, totp.STEP)}
+        with self._lock:
+            if code not in good - self._codes:
+                return False
+            self._codes.add(code)
+            return True
+
+    def knows_client(self, name: str, secret: str) -> bool:
+        """Whether a client's id and secret are right."""
+        return name in (CLIENT, SENTINEL_HUB) and secret == CLIENT_SECRET
+
+    def open_sessions(self, realm: str, user: str) -> int:
+        """How many log-ins of a user have a refresh token that lives."""
+        now = time.monotonic()
+        with self._lock:
+            mine = [one for one in self._tokens.values() if (one.realm, one.user) == (realm, user)]
+        return len({one.session for one in mine if one.kind == "refresh" and one.expires > now})
 
     def issue(self, realm: str, kind: str, user: str, lifetime: float, session: str = "") -> str:
         """A new token.
@@ -106,6 +144,7 @@ class Accounts:
         """Forget all tokens and sessions, as if none had been issued."""
         with self._lock:
             self._tokens.clear()
+            self._codes.clear()
             self.sessions.clear()
 
 

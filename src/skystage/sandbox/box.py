@@ -12,10 +12,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from skystage.sandbox import builtin
-from skystage.sandbox.accounts import CDSE, EARTHDATA, PASSWORD, USER, Accounts
+from skystage.sandbox.accounts import CDSE, EARTHDATA, PASSWORD, S3_KEY, S3_SECRET, USER, Accounts
 from skystage.sandbox.ca import Authority
 from skystage.sandbox.catalogue import load
 from skystage.sandbox.earthdata import TOKEN_LIFETIME
+from skystage.sandbox.eodata import HOST as EODATA
 from skystage.sandbox.faults import Rules
 from skystage.sandbox.payloads import PAYLOAD_SIZE, SMALLEST_PAYLOAD
 from skystage.sandbox.proxy import Proxy
@@ -88,6 +89,7 @@ class Sandbox:
         self._bundle = str(authority.bundle)
         self._netrc = str(_write_netrc(directory / "netrc"))
         self._empty = str(directory / "empty")
+        self._cache = str(directory / "cache")
         Path(self._empty).touch()
         self._record = Record(self._log)
         table = services(self._world)
@@ -139,6 +141,8 @@ class Sandbox:
         out["AWS_SHARED_CREDENTIALS_FILE"] = self._empty
         out["AWS_CONFIG_FILE"] = self._empty
         out["NETRC"] = self._netrc
+        # What is remembered of the box's made-up archives must not be taken for the real ones'.
+        out["SKYSTAGE_CACHE"] = self._cache
         return out
 
     def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -180,6 +184,7 @@ class Sandbox:
 
 def _write_netrc(path: Path) -> Path:
     lines = [f"machine {host} login {USER} password {PASSWORD}\n" for host in (EARTHDATA, CDSE)]
+    lines.append(f"machine {EODATA} login {S3_KEY} password {S3_SECRET}\n")
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         file.writelines(lines)
     return path

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 HOST = "catalogue.dataspace.copernicus.eu"
 DOWNLOAD = "download.dataspace.copernicus.eu"
-PRODUCT = re.compile(r"/odata/v1/Products\(([^)]*)\)(/\$value)?$")
+_ELSEWHERE = re.compile(r"/odata/v1/(?:Products\(([^)]*)\)(?:/\$value|/Nodes.*)|Assets\([^)]*\)/\$value)")
+"""What the download host has."""
 _SENSED = ("ContentDate/Start", "ContentDate/End")
 _PATHS = ("Id", "Name", "Collection/Name", "OriginDate", *_SENSED)
 _PARAMETERS = ("$filter", "$orderby", "$top", "$skip", "$count", "$expand", "$select")
@@ -80,8 +81,8 @@ class Catalogue:
         match = re.fullmatch(r"/odata/v1/Attributes\(([^)]*)\)", path)
         if match is not None:
             return self._shelves["Products"].attributes(match[1])
-        match = PRODUCT.match(path)
-        if match is not None and match[1] not in self._shelves["Products"].entries:
+        match = _ELSEWHERE.fullmatch(path)
+        if match is not None and match[1] is not None and match[1] not in self._shelves["Products"].entries:
             return json_reply(404, {"detail": "Product not found in catalogue"})
         if match is not None:
             return redirect(301, f"https://{DOWNLOAD}{request.target}")

@@ -56,7 +56,7 @@ def _records(page: Any) -> Iterable[Mapping[str, Any]]:
 def _from_opensearch(feature: Mapping[str, Any]) -> Mapping[str, Any]:
     about, geometry = feature["properties"], feature["geometry"]
     name = about["title"]
-    tile = re.search(r"_T(\w{5})_(\d{8}T\d{6})\.SAFE$", name)
+    tile = re.search(r"_T(\w{5})_(\d{8}T\d{6})(?:\.SAFE)?$", name)
     start, end = _microseconds(about["startDate"]), _microseconds(about["completionDate"])
     values = [
         ("String", "origin", "ESA"),
@@ -151,6 +151,10 @@ class Folder(Mapping[str, Content]):
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def __bool__(self) -> bool:
+        # Without listing them.
+        return True
 
 
 def zipped(scene: Scene) -> Content:

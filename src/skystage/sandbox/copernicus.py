@@ -47,6 +47,9 @@ class Product:
     @property
     def quicklook_id(self) -> str:
         """The id of the picture among the catalogue's assets."""
+        for asset in self.recorded.get("Assets", ()):
+            if "Id" in asset:
+                return str(asset["Id"])
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://dataspace.copernicus.eu/{self.name}/quicklook"))
 
 

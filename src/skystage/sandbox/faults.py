@@ -70,6 +70,8 @@ class Effects:
     """All tokens and cookies issued so far stop working before the request is answered."""
     token_lifetime: float | None = None
     """Seconds that tokens issued by this request live."""
+    refresh_lifetime: float | None = None
+    """Seconds that refresh tokens issued by this request live."""
 
 
 NO_EFFECTS = Effects()
@@ -91,6 +93,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "corrupt": (int,),
     "lie": (int,),
     "token_lifetime": _NUMBERS,
+    "refresh_lifetime": _NUMBERS,
     "host": (str,),
     "path": (str,),
     "method": (str,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from email.utils import format_datetime, parsedate_to_datetime
 
@@ -11,12 +12,21 @@ from skystage.sandbox.messages import Reply, Request, Slice
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 
 
-def etag(content: Content, *, changed: bool = False) -> str:
-    """The strong validator: the MD5, as S3 makes it for objects put in one piece."""
-    return f'"{content.md5[::-1] if changed else content.md5}"'
+def etag(content: Content, *, changed: bool = False, parts: bool = False) -> str:
+    """The strong validator, as S3 makes it: the MD5, or of what was put in parts the MD5 of their MD5s."""
+    md5 = content.md5[::-1] if changed else content.md5
+    if parts:
+        md5 = f"{hashlib.md5(bytes.fromhex(md5), usedforsecurity=False).hexdigest()}-1"
+    return f'"{md5}"'
 
 
-def serve(request: Request, content: Content, headers: list[tuple[str, str]] | None = None) -> Reply:
+def serve(
+    request: Request,
+    content: Content,
+    headers: list[tuple[str, str]] | None = None,
+    *,
+    parts: bool = False,
+) -> Reply:
     """Answer a GET or HEAD for a content.
 
     One range, a suffix or an open one gives 206; several ranges give all of it, as S3 does;
@@ -25,7 +35,7 @@ def serve(request: Request, content: Content, headers: list[tuple[str, str]] | N
     if request.effects.content == "other":
         content = Changed(content)
     changed = request.effects.validator == "change" and request.effects.content != "other"
-    tag = etag(content, changed=changed)
+    tag = etag(content, changed=changed, parts=parts)
     fields = [
         ("Content-Type", content.media_type),
         ("Accept-Ranges", "bytes"),

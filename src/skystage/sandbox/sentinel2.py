@@ -50,7 +50,7 @@ class Scene:
     Raises
     ------
     ValueError
-        If that is no name of a Sentinel-2 product.
+        If that is no name of a Sentinel-2 product, or the pixels are no multiple of 6.
     """
 
     name: str
@@ -70,6 +70,8 @@ class Scene:
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.name) is None:
             raise ValueError(f"no name of a Sentinel-2 product: {self.name}")
+        if self.pixels < 6 or self.pixels % 6:
+            raise ValueError(f"{self.pixels} pixels cannot be had at 10, 20 and 60 m: a multiple of 6 can")
 
     def _part(self, name: str) -> str:
         match = _NAME.fullmatch(self.name)
@@ -470,7 +472,12 @@ def _href(scene: Scene, path: str) -> str:
     """A path as the manifest has it, which in two old baselines is not where the file lies."""
     if scene.level == "L2A" and scene.baseline == "0207" and "/" in path:
         return path
-    if scene.level == "L2A" and scene.baseline == "0208" and scene.made.month < 6 and "/T" in path:
+    if (
+        scene.level == "L2A"
+        and scene.baseline == "0208"
+        and scene.made.month < 6
+        and path.startswith(("G", "D"))
+    ):
         # What was made in May 2018 names the disk of the processor.
         return f"/dpc/app/work/.{scene.datastrip}/{path}"
     return f"./{path}"

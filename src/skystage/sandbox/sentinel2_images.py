@@ -214,14 +214,14 @@ def _valid(view: View, size: int) -> NDArray[np.bool_]:
 
 @lru_cache(maxsize=64)
 def _waves(grid: Grid, size: int, seed: str) -> NDArray[np.float64]:
-    """A smooth field from -1 to 1 of wave lengths from 23 to 70 km, a function of the place and the seed."""
+    """A smooth field from -1 to 1 of wave lengths from 47 to 113 km, a function of the place and the seed."""
     import numpy as np
 
     middle = (np.arange(size) + 0.5) * WIDTH / size
     across, down = (grid.left + middle)[None, :], (grid.top - middle)[:, None]
     digest = hashlib.sha256(seed.encode()).digest()
     field = np.zeros((size, size))
-    lengths = (70e3, 41e3, 23e3)
+    lengths = (113e3, 71e3, 47e3)
     for number, length in enumerate(lengths):
         angle, phase = (digest[2 * number + part] / 128 * math.pi for part in (0, 1))
         along = across * math.cos(angle) + down * math.sin(angle)
@@ -256,7 +256,7 @@ def _number(text: str) -> int:
 
 def _encode(pixels: NDArray[Any], grid: Grid) -> bytes:
     """A JPEG 2000 file that gives back each pixel; as the real ones, it names no value for no data."""
-    options = {"QUALITY": "100", "REVERSIBLE": "YES", "YCBCR420": "NO", "NUM_THREADS": "1"}
+    options = {"QUALITY": "100", "REVERSIBLE": "YES", "YCBCR420": "NO"}
     return _write("JP2OpenJPEG", ".jp2", pixels, grid, options)
 
 

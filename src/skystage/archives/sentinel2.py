@@ -1,0 +1,163 @@
+"""The files of Sentinel-2 products as assets of their own: bands, masks, metadata.
+
+What a product holds, and the proof of each file, stands in its ``manifest.safe``: 70 kB of a gigabyte. It is
+read while a plan is made; from then on each file is an asset, with the checksum that the manifest gives (MD5,
+from baseline 05.00 on SHA3-256 for images).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from skystage import documents, safefile
+from skystage.auth import EODATA
+from skystage.errors import SkystageError
+from skystage.model import Asset, Granule, Query, Source, Unresolved
+
+if TYPE_CHECKING:
+    from skystage.transport import Access
+
+MANIFEST = "safe_manifest"
+NOTE = "skystage:manifest"
+"""The property that holds the sha256 of the manifest that a granule's assets were read from."""
+SOURCES = ("nodes", "s3", "zip")
+"""Where a file can be had, the cheapest first: alone by https, alone from the bucket, or out of the zip."""
+RESOLUTIONS = ("10m", "20m", "60m")
+"""The finest first."""
+_DOWNLOAD = "https://download.dataspace.copernicus.eu/odata/v1/Products({id})"
+_METADATA = {
+    "MTD_MSIL1C.xml": "product_metadata",
+    "MTD_MSIL2A.xml": "product_metadata",
+    "MTD_TL.xml": "granule_metadata",
+    "MTD_DS.xml": "datastrip_metadata",
+    "INSPIRE.xml": "inspire_metadata",
+}
+_NAME = re.compile(r"S2[A-D]_MSIL[12][AC]_")
+_IMAGE = re.compile(r"(?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6}_(?P<key>[A-Z0-9]{3}(?:_[126]0m)?)\.jp2")
+"""Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, 3.4; the prefix is that of products before
+baseline 02.07."""
+_QUALITY = re.compile(r"(?P<key>MSK_\w+|[A-Z]+_(?:QUALITY|CORRECTNESS))\.(?:jp2|gml|xml)")
+_FOLDERS = re.compile(r".*?((?:GRANULE|DATASTRIP)/.*)")
+_MEDIA = {"jp2": "image/jp2", "xml": "application/xml", "gml": "application/gml+xml"}
+
+
+class _File(NamedTuple):
+    key: str
+    path: str
+    size: int | None
+    checksums: Mapping[str, str]
+
+
+def resolve(granules: Iterable[Granule], query: Query, access: Access) -> Iterable[Granule]:
+    """Give each product the files that the query wants as assets; read no manifest if it wants none.
+
+    Parameters
+    ----------
+    granules
+        Products of the Copernicus Data Space, which can be iterated over more than once: `native_id` is their
+        Id, `S3Path` a property.
+    """
+    wanted = tuple(key for key in query.assets if key not in ("data", "quicklook"))
+    if not wanted:
+        return granules
+    return _resolved(granules, wanted, query.criteria.get("sources") or SOURCES, access)
+
+
+def _resolved(
+    granules: Iterable[Granule], wanted: Sequence[str], sources: Sequence[str], access: Access
+) -> Iterator[Granule]:
+    read = documents.read_all((_asset(one, _MANIFEST, sources) for one in granules if _mine(one)), access)
+    for granule in granules:
+        manifest = next(read) if _mine(granule) else None
+        files: Mapping[str, _File] = {}
+        problem = "the product has no such file"
+        properties = granule.properties
+        if manifest is None:
+            problem = "files are known of Sentinel-2 products only"
+        elif isinstance(manifest, SkystageError):
+            problem = f"its manifest: {manifest.message}"
+        else:
+            properties = {**properties, NOTE: hashlib.sha256(manifest).hexdigest()}
+            try:
+                files = listed(manifest)
+            except ValueError as error:
+                problem = str(error)
+        found = {key: files.get(key) or _finest(key, files) for key in wanted}
+        assets = [_asset(granule, one._replace(key=key), sources) for key, one in found.items() if one]
+        lacking = [Unresolved(key=key, reason=problem) for key, one in found.items() if one is None]
+        yield replace(
+            granule,
+            properties=properties,
+            assets=(*granule.assets, *assets),
+            unresolved=(*granule.unresolved, *lacking),
+        )
+
+
+def _mine(granule: Granule) -> bool:
+    return _NAME.match(granule.id) is not None
+
+
+def listed(manifest: bytes) -> dict[str, _File]:
+    """The files of a product by key, as its manifest lists them.
+
+    Raises
+    ------
+    ValueError
+        If it is no manifest, or one of a product with several tiles.
+    """
+    files = {MANIFEST: _MANIFEST}
+    for one in safefile.listed(manifest):
+        # Manifests of baseline 02.08 hold paths of the machine that made them.
+        inside = _FOLDERS.fullmatch(one.path)
+        path = inside[1] if inside else one.path
+        if (key := _key(path)) is None:
+            continue
+        if key in files:
+            raise ValueError(f"its manifest lists {key} twice: a product of several tiles?")
+        files[key] = _File(key, path, one.size, {one.algorithm: one.digest})
+    return files
+
+
+_MANIFEST = _File(MANIFEST, safefile.MANIFEST, None, {})
+
+
+def _key(path: str) -> str | None:
+    name = path.rpartition("/")[2]
+    if (key := _METADATA.get(name)) is not None:
+        return key
+    if not path.startswith("GRANULE/"):
+        return None
+    match = _IMAGE.fullmatch(name) or _QUALITY.fullmatch(name)
+    return match["key"] if match else None
+
+
+def _finest(key: str, files: Mapping[str, _File]) -> _File | None:
+    return next((files[name] for end in RESOLUTIONS if (name := f"{key}_{end}") in files), None)
+
+
+def _asset(granule: Granule, file: _File, sources: Sequence[str]) -> Asset:
+    name = file.path.rpartition("/")[2]
+    return Asset(
+        key=file.key,
+        path=f"{granule.archive}/{granule.collection}/{granule.id}/{name}",
+        size=file.size,
+        checksums=file.checksums,
+        media_type=_MEDIA.get(name.rpartition(".")[2]),
+        sources=tuple(_source(kind, granule, file.path) for kind in sources),
+    )
+
+
+def _source(kind: str, granule: Granule, path: str) -> Source:
+    folder = f"{granule.id}.SAFE"
+    product = _DOWNLOAD.format(id=granule.native_id)
+    if kind == "nodes":
+        nodes = "".join(f"/Nodes({part})" for part in (folder, *path.split("/")))
+        return Source(href=f"{product}{nodes}/$value", auth="cdse")
+    if kind == "s3":
+        place = str(granule.properties["S3Path"]).lstrip("/")
+        return Source(href=f"https://{EODATA}/{place}/{path}", auth="cdse-s3")
+    return Source(href=f"{product}/$value", auth="cdse", member=f"{folder}/{path}")

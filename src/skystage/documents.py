@@ -1,0 +1,75 @@
+"""Small documents that planning reads: manifests of products, labels.
+
+They are assets like all others, and come the same way: several at a time within the hosts' limits, verified,
+continued after a kill. Their store is the user's cache, so that the next plan of the same products asks for
+none of them again. It may be deleted at any time, and what is older than a month goes by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from skystage.batch import fetch_all
+from skystage.errors import SkystageError, StoreError
+from skystage.model import Asset
+from skystage.settings import cache_directory
+from skystage.staged import HOME
+from skystage.store import Store
+
+if TYPE_CHECKING:
+    from skystage.transport import Access
+
+AT_ONCE = 32
+"""Documents under way at a time, if the hosts' limits allow it: each is hardly more than a round trip."""
+GROUP = 1000
+"""Documents that are fetched before the first of them is read: enough to keep all connections busy."""
+DAY = 86_400.0
+KEPT = 30 * DAY
+"""Seconds after which a document is deleted: 40,000 manifests are 3 GB."""
+
+
+def read_all(assets: Iterable[Asset], access: Access) -> Iterator[bytes | SkystageError]:
+    """The documents in the order of the assets; of those that cannot be had, the reason.
+
+    Raises
+    ------
+    CredentialsMissing
+        Before any request, if there are none for the hosts that have them.
+    StoreError
+        If the cache cannot be used.
+    """
+    store = Store(cache_directory() / "documents")
+    _sweep(store)
+    left = iter(assets)
+    while group := list(islice(left, GROUP)):
+        failures = fetch_all(group, store, access, jobs=AT_ONCE).failures
+        for asset in group:
+            yield failures.get(asset.path) or _read(asset, store, access)
+
+
+def _read(asset: Asset, store: Store, access: Access) -> bytes | SkystageError:
+    with suppress(FileNotFoundError):
+        return store.path(asset).read_bytes()
+    # Somebody has just emptied the cache.
+    failures = fetch_all([asset], store, access).failures
+    try:
+        return failures.get(asset.path) or store.path(asset).read_bytes()
+    except OSError as error:
+        return StoreError(f"{asset.path}: cannot be read: {error.strerror}")
+
+
+def _sweep(store: Store) -> None:
+    """Delete what is old; looked after once a day."""
+    mark, now = store.root / HOME / "swept", time.time()
+    with suppress(OSError):
+        if mark.exists() and mark.stat().st_mtime > now - DAY:
+            return
+        mark.touch()
+        for path in store.root.glob("*/*/*/*"):
+            if path.stat().st_mtime < now - KEPT and HOME not in path.parts:
+                path.unlink()
+                store.prune(Asset(key="", path=path.relative_to(store.root).as_posix()))

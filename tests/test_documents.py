@@ -1,0 +1,109 @@
+"""Documents that planning reads: in order, each asked for once, from a cache that anybody may empty."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from skystage import documents
+from skystage.errors import CredentialsMissing, NotFound, SkystageError, StoreError
+from skystage.model import Asset, Source
+from skystage.transport import Access
+
+CATALOGUE = "https://catalogue.dataspace.copernicus.eu/odata/v1/Products"
+ORBITS = f"{CATALOGUE}?$filter=startswith(Name,'S1A_OPER_AUX_POEORB')"
+
+
+@pytest.fixture
+def labels(box) -> list[Asset]:
+    """Small public documents: answers of a catalogue."""
+    return [
+        Asset(key="label", path=f"x/y/{n}/label.json", sources=(Source(href=f"{ORBITS}&$top={n + 1}"),))
+        for n in range(5)
+    ]
+
+
+def kept(name: str = "") -> Path:
+    return Path(os.environ["SKYSTAGE_CACHE"]) / "documents" / name
+
+
+def test_documents_come_in_the_order_that_was_asked_for(box, labels, access):
+    found = list(documents.read_all(reversed(labels), access))
+    assert [content.count(b'"Id"') for content in found] == [5, 4, 3, 2, 1]
+
+
+def test_a_second_reader_asks_for_nothing(box, labels, access):
+    first = list(documents.read_all(labels, access))
+    requests = len(box.requests())
+    assert list(documents.read_all(labels, Access())) == first
+    assert len(box.requests()) == requests
+
+
+def test_what_cannot_be_had_is_a_reason_in_its_place(labels, access):
+    gone = replace(labels[1], sources=(Source(href=f"{CATALOGUE}(0)"),))
+    found = list(documents.read_all([labels[0], gone, labels[2]], access))
+    assert [type(one) for one in found] == [bytes, NotFound, bytes]
+
+
+def test_many_are_read_in_groups(box, labels, access, monkeypatch):
+    monkeypatch.setattr(documents, "GROUP", 2)
+    reader = documents.read_all(labels, access)
+    next(reader)
+    assert len(box.requests()) == 2
+    assert len(list(reader)) == 4
+
+
+def test_an_emptied_cache_is_filled_again(box, labels, access):
+    reader = documents.read_all(labels, access)
+    next(reader)
+    kept("x/y/3/label.json").unlink()
+    assert [isinstance(one, bytes) for one in reader] == [True] * 4
+    assert len(box.requests()) == 6
+
+
+def test_a_document_that_goes_again_at_once_is_a_reason(labels, access, monkeypatch):
+    reader = documents.read_all(labels[:2], access)
+    next(reader)
+    kept("x/y/1/label.json").unlink()
+    fetch_all = documents.fetch_all
+
+    def and_delete(*args, **options):
+        outcome = fetch_all(*args, **options)
+        shutil.rmtree(kept("x"))
+        return outcome
+
+    monkeypatch.setattr(documents, "fetch_all", and_delete)
+    (found,) = reader
+    assert isinstance(found, StoreError)
+
+
+def test_what_is_older_than_a_month_goes_once_a_day(labels, access):
+    list(documents.read_all(labels, access))
+    old = time.time() - documents.KEPT - 1
+    os.utime(kept("x/y/0/label.json"), (old, old))
+    list(documents.read_all(labels[1:], access))
+    assert kept("x/y/0").exists()  # it was looked after today
+    os.utime(kept(".skystage/swept"), (old, old))
+    list(documents.read_all(labels[1:], access))
+    assert not kept("x/y/0").exists()
+    assert kept("x/y/1/label.json").exists()
+
+
+def test_missing_credentials_are_found_before_the_first_request(box, labels, monkeypatch):
+    monkeypatch.setenv("NETRC", "/nowhere")
+    secret = replace(labels[0], sources=(Source(href=f"{CATALOGUE}(0)/$value", auth="cdse"),))
+    with pytest.raises(CredentialsMissing):
+        list(documents.read_all([secret], Access()))
+    assert box.requests() == []
+
+
+def test_a_cache_that_cannot_be_used_is_said(labels, access, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SKYSTAGE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(SkystageError, match="file/documents"):
+        list(documents.read_all(labels, access))
