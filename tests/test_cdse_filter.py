@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -363,6 +364,10 @@ def test_a_list_that_is_too_long_for_one_request_is_asked_for_in_several():
         ({"sources": ["nods"]}, "did you mean 'nodes'"),
         ({"sources": ["zip", "zip"]}, "each source once"),
         ({"attributes": "x"}, "a mapping of attributes"),
+        (
+            {"attributes": {"unheardOf": "2020-13-01T00:00:00Z", "orbitNumber": "2020-13-01T00:00:00Z"}},
+            "no whole",
+        ),
         ({"attributes": {"cloudcover": 3}}, "did you mean 'cloudCover'"),
         ({"attributes": {"a'b": 3}}, "no name of an attribute"),
         ({"attributes": {"tile": "x"}}, "no attribute of the archive"),
@@ -403,6 +408,28 @@ def test_what_cannot_be_asked_is_refused_in_one_line_before_any_request(asked, s
 def test_equal_questions_are_equal_queries(one, other):
     base = {"archive": "cdse", "collection": "SENTINEL-2"}
     assert query.parse({**base, **one}).digest == query.parse({**base, **other}).digest
+
+
+def test_products_that_are_named_are_tested_by_their_names_and_ids():
+    identifier = "05edf2bb-d103-49f1-a677-9e474138d84f"
+    wanted = query.parse(
+        {"archive": "cdse", "names": ["S2A_X.SAFE"], "ids": identifier, "sources": ["zip", "s3"]}
+    )
+    assert wanted.criteria["sources"] == ["zip", "s3"]
+    kept = Filter(checks(wanted), properties=ARCHIVE.properties)
+    dates = {"ContentDate": {"Start": None}}
+    named = {"Id": identifier, "Name": "S2A_X.SAFE", **dates}
+    assert kept.reason(granule(named, deleted=False)) is None
+    assert kept.reason(granule(named, deleted=True)) == "deleted"
+    assert kept.reason(granule({**named, "Id": "1"}, deleted=False)) == "Id"
+    assert kept.reason(granule({**named, "Name": "S2A_Y.SAFE"}, deleted=False)) == "Name"
+
+
+@pytest.mark.parametrize(("given_", "literals"), [({"min": 0.5, "max": 3.9}, "ge 1 le 3"), (2.0, "eq 2")])
+def test_bounds_of_a_whole_number_are_whole_and_hold_no_more(given_, literals):
+    wanted = query.parse({"archive": "cdse", "name": "x", "attributes": {"orbitNumber": given_}})
+    found = re.findall(r"Value (\w\w \d+)\)", filters_of(wanted)[0])
+    assert " ".join(found) == literals
 
 
 def test_attributes_have_the_types_that_the_catalogue_lists(recordings):

@@ -60,14 +60,19 @@ def granule(record: Mapping[str, Json], *, deleted: bool | None = None) -> Granu
         geometry=None if footprint is None else aoi.split(footprint),
         stack=stack(name, properties),
         properties=dict(sorted(properties.items())),
-        assets=() if deleted else tuple(_assets(record, f"{ARCHIVE}/{_safe(collection)}/{_safe(name)}")),
+        assets=() if deleted else tuple(_assets(record, folder(collection, name))),
     )
+
+
+def folder(collection: str, name: str) -> str:
+    """Where the files of a granule lie below any store."""
+    return f"{ARCHIVE}/{_safe(collection)}/{_safe(name)}"
 
 
 def _collection(record: Mapping[str, Json], attributes: Mapping[str, Json]) -> str:
     """The first folder of the product's place; a record does not say its collection."""
-    folder = _FOLDER.match(record.get("S3Path") or "")
-    return str(folder[1] if folder else attributes.get("platformShortName") or "unknown").upper()
+    place = _FOLDER.match(record.get("S3Path") or "")
+    return str(place[1] if place else attributes.get("platformShortName") or "unknown").upper()
 
 
 def stack(name: str, properties: Mapping[str, Json]) -> str:
@@ -149,14 +154,14 @@ def _alike(one: Mapping[str, Json], other: Mapping[str, Json]) -> bool:
 # Files
 
 
-def _assets(record: Mapping[str, Json], folder: str) -> Iterator[Asset]:
+def _assets(record: Mapping[str, Json], place: str) -> Iterator[Asset]:
     """The whole product, and its picture."""
     name = stem(record["Name"])
     # What is one plain file comes as it is; a product of several comes as a zip.
     plain = record["Name"] if record["Name"].endswith(".EOF") else f"{name}.zip"
     yield Asset(
         key="data",
-        path=f"{folder}/{_safe(plain)}",
+        path=f"{place}/{_safe(plain)}",
         size=odata.size(record),
         checksums=odata.checksums(record),
         sources=(odata.source(record),),
@@ -164,7 +169,7 @@ def _assets(record: Mapping[str, Json], folder: str) -> Iterator[Asset]:
     for picture in record.get("Assets") or ():
         if picture.get("Type") == "QUICKLOOK" and str(picture.get("DownloadLink")).startswith("https:"):
             link = Source(href=picture["DownloadLink"])
-            yield Asset(key="quicklook", path=f"{folder}/{_safe(name)}-ql.jpg", sources=(link,))
+            yield Asset(key="quicklook", path=f"{place}/{_safe(name)}-ql.jpg", sources=(link,))
             return
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from skystage import documents, safefile
+from skystage.archives.cdse_records import SENTINEL_2, folder
 from skystage.auth import EODATA
 from skystage.errors import SkystageError
 from skystage.model import Asset, Granule, Query, Source, Unresolved
@@ -36,7 +37,6 @@ _METADATA = {
     "MTD_DS.xml": "datastrip_metadata",
     "INSPIRE.xml": "inspire_metadata",
 }
-_NAME = re.compile(r"S2[A-D]_MSIL[12][AC]_")
 _IMAGE = re.compile(r"(?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6}_(?P<key>[A-Z0-9]{3}(?:_[126]0m)?)\.jp2")
 """Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, 3.4; the prefix is that of products before
 baseline 02.07."""
@@ -98,7 +98,7 @@ def _resolved(
 
 
 def _mine(granule: Granule) -> bool:
-    return _NAME.match(granule.id) is not None
+    return SENTINEL_2.fullmatch(granule.id) is not None
 
 
 def listed(manifest: bytes) -> dict[str, _File]:
@@ -143,7 +143,7 @@ def _asset(granule: Granule, file: _File, sources: Sequence[str]) -> Asset:
     name = file.path.rpartition("/")[2]
     return Asset(
         key=file.key,
-        path=f"{granule.archive}/{granule.collection}/{granule.id}/{name}",
+        path=f"{folder(granule.collection, granule.id)}/{name}",
         size=file.size,
         checksums=file.checksums,
         media_type=_MEDIA.get(name.rpartition(".")[2]),
@@ -152,12 +152,12 @@ def _asset(granule: Granule, file: _File, sources: Sequence[str]) -> Asset:
 
 
 def _source(kind: str, granule: Granule, path: str) -> Source:
-    folder = f"{granule.id}.SAFE"
+    safe = f"{granule.id}.SAFE"
     product = _DOWNLOAD.format(id=granule.native_id)
     if kind == "nodes":
-        nodes = "".join(f"/Nodes({part})" for part in (folder, *path.split("/")))
+        nodes = "".join(f"/Nodes({part})" for part in (safe, *path.split("/")))
         return Source(href=f"{product}{nodes}/$value", auth="cdse")
     if kind == "s3":
         place = str(granule.properties["S3Path"]).lstrip("/")
         return Source(href=f"https://{EODATA}/{place}/{path}", auth="cdse-s3")
-    return Source(href=f"{product}/$value", auth="cdse", member=f"{folder}/{path}")
+    return Source(href=f"{product}/$value", auth="cdse", member=f"{safe}/{path}")
