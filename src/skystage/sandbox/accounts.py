@@ -20,6 +20,9 @@ PASSWORD = "sandbox-password"  # noqa: S105 - made up, as everything here
 NEWCOMER = "sandbox-newcomer"
 """An account with the same password that has not accepted the data's terms."""
 
+S3_KEY = "SANDBOX0ACCESS0KEY00"
+S3_SECRET = "sandbox-secret-key"  # noqa: S105 - as above
+"""The account's keys for the Copernicus Data Space's S3."""
 CAREFUL = "sandbox-careful"
 """An account of the Copernicus Data Space with the same password and a second factor."""
 TOTP_SECRET = "ONXW2ZJANFXGOIDTMVRXEZLU"  # noqa: S105
@@ -28,9 +31,6 @@ CLIENT = "sandbox-client"
 SENTINEL_HUB = "sandbox-sentinel-hub"
 """A client whose tokens are good for Sentinel Hub, and not for downloads."""
 CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105
-S3_KEY = "SANDBOX0ACCESS0KEY00"
-S3_SECRET = "sandbox-secret-key"  # noqa: S105 - as above
-"""The account's keys for the Copernicus Data Space's S3."""
 
 EARTHDATA = "urs.earthdata.nasa.gov"
 CDSE = "dataspace.copernicus.eu"

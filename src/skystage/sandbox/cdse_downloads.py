@@ -1,4 +1,4 @@
-"""The download hosts of the Copernicus Data Space: they want a token, and allow an account four at once.
+"""The download hosts of the Copernicus Data Space: they want a token, and take four requests at once.
 
 A product is there as a whole, and its files one by one as nodes of a tree; the tree may be looked at by
 anybody. The small pictures of the catalogue have addresses of their own.
