@@ -152,19 +152,69 @@ def test_the_example_of_insarhub_does_what_its_commands_say(box, tmp_path, monke
     assert "datapool.asf.alaska.edu" not in asked
 
 
+SENTINEL2 = ROOT / "docs" / "sentinel2.md"
+
+
+def test_the_example_for_sentinel_2_costs_what_the_page_says(box, tmp_path, monkeypatch):
+    pytest.importorskip("rasterio")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "query.yaml").write_text(blocks(SENTINEL2, "yaml")[0])
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    commands = blocks(SENTINEL2, "console")[0].splitlines()
+
+    def type_in(lines: list[str]) -> dict[str, int]:
+        box.clear()
+        for line in lines:
+            run(shlex.split(line.removeprefix("$ "), comments=True), environment)
+        asked = [request["path"] for request in box.requests()]
+        return {
+            "requests to the catalogue": sum(path.endswith("/Products") for path in asked),
+            "log-ins": sum(path.endswith("/token") for path in asked),
+            "manifests, 70 kB each": sum("manifest.safe" in path for path in asked),
+            "files": sum("_SCL_20m.jp2" in path for path in asked),
+            "all": len(asked),
+        }
+
+    counted = type_in(commands)
+    said = {what: int(here.split()[0]) for what, _, here in rows(SENTINEL2, "What it costs")[:4]}
+    assert counted == {**said, "all": sum(said.values())}
+    assert said["files"] == 7
+    rasters = list((tmp_path / "bands").rglob("*_SCL_20m.tif"))
+    assert len(rasters) == 6, "one is cloudier over the area than 0.1"
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+    # Another band asks the catalogue, and for that band; a second fetch asks for nothing.
+    assert type_in(commands[1:])["all"] == 0
+    (tmp_path / "query.yaml").write_text((tmp_path / "query.yaml").read_text().replace("SCL_20m", "AOT_20m"))
+    assert type_in(commands[:1]) == {**dict.fromkeys(counted, 0), "requests to the catalogue": 1, "all": 1}
+
+
+def test_the_steps_for_sentinel_2_are_rules_and_tasks():
+    pytest.importorskip("prefect")
+    from skystage import prefect
+
+    steps = set(re.findall(r"`(\w+)`", " ".join(step for *_, step in rows(SENTINEL2, "Step by step"))))
+    assert steps - set(prefect.__all__) == {"manifest"}
+    assert steps - rules() == {"write_manifest"}
+    assert len(steps) == 7
+
+
+def rules() -> set[str]:
+    """The names of the workflow's rules."""
+    rule = re.compile(r"^\s*(?:rule|checkpoint) (\w+):", re.MULTILINE)
+    return {
+        name
+        for path in (ROOT / "workflow" / "rules").glob("*.smk")
+        for name in rule.findall(path.read_text())
+    }
+
+
 def test_the_steps_of_insarhub_are_rules_and_tasks():
     pytest.importorskip("prefect")
     from skystage import prefect
 
     steps = re.findall(r"`(\w+)`", " ".join(step for *_, step in rows(INSARHUB, "Calls")))
-    rule = re.compile(r"^\s*(?:rule|checkpoint) (\w+):", re.MULTILINE)
-    rules = {
-        name
-        for path in (ROOT / "workflow" / "rules").glob("*.smk")
-        for name in rule.findall(path.read_text())
-    }
     assert len(steps) == 8
-    assert set(steps) <= rules & set(prefect.__all__)
+    assert set(steps) <= rules() & set(prefect.__all__)
 
 
 def test_each_search_option_of_insarhub_can_be_asked():
@@ -246,12 +296,13 @@ def test_every_command_is_once_in_the_readme():
     assert sorted(found) == sorted(cli.COMMANDS)
 
 
-def test_the_configuration_example_is_what_the_workflow_and_the_flow_take():
+def test_the_configuration_examples_are_what_the_workflow_and_the_flow_take():
     import yaml
 
     from skystage import query
 
-    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
-    assert set(config) <= set(schema["properties"])
-    assert query.parse(config["query"]).archive == "asf"
+    for name, archive in (("config", "asf"), ("insar", "asf"), ("sentinel2", "cdse")):
+        config = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+        assert set(config) <= set(schema["properties"])
+        assert query.parse(config["query"]).archive == archive

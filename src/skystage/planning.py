@@ -70,6 +70,7 @@ def build(query: Query, path: Path | str, access: Access, *, searched: SearchFil
         # An older processing is superseded, whatever else it was dropped for.
         filters.dedupe(spool)
         asked.finish(spool)
+        dropped = spool.dropped()
         if (resolved := archive.resolve(spool, query, access)) is not spool:
             # Each of them took a look at a product: once is enough, however often they are iterated over.
             settled = stack.enter_context(Spool())
@@ -93,7 +94,7 @@ def build(query: Query, path: Path | str, access: Access, *, searched: SearchFil
             query=query,
             granules=granules,
             companions=companions,
-            dropped=heapq.merge(spool.dropped(), missing, key=lambda one: (one.id, one.reason)),
+            dropped=heapq.merge(dropped, missing, key=lambda one: (one.id, one.reason)),
             hits=search.hits,
             received=search.received,
             truncated=search.truncated,
