@@ -316,6 +316,13 @@ def test_granules_go_by_one_at_a_time(monkeypatch, tmp_path):
     assert max(held) <= 3
 
 
+def test_what_was_dropped_is_said_also_where_each_product_is_looked_at(build, monkeypatch):
+    monkeypatch.setattr(Toy, "resolve", lambda self, granules, query, access: list(granules))
+    made = build(granule("a_1"), granule("a_2"), granule("b_1", online=False))
+    assert [one.id for one in made.granules()] == ["a_2"]
+    assert reasons(made) == {"a_1": "superseded", "b_1": "offline"}
+
+
 def test_a_full_temporary_directory_is_one_line_that_says_what_to_do():
     def fill() -> None:
         with Spool() as spool:

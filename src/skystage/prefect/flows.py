@@ -61,6 +61,8 @@ def planned(query: dict[str, Json] | None, results: Path, *, plan: str, allow_em
 def check_bands(bands: dict[str, Json], query: dict[str, Json] | None, *, plan: str) -> None:
     """Look at what is to be made of bands, before anything is asked or fetched.
 
+    Without query and plan there is nothing to look at: `planned` refuses that.
+
     Raises
     ------
     QueryError
@@ -68,7 +70,8 @@ def check_bands(bands: dict[str, Json], query: dict[str, Json] | None, *, plan: 
     """
     from skystage.derive.wanted import read
 
-    read(bands, Plan(plan).query if plan else queries.parse(query or {}).to_json())
+    if plan or query:
+        read(bands, Plan(plan).query if plan else queries.parse(query or {}).to_json())
 
 
 def fetch_everything(
