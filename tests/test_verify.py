@@ -67,6 +67,19 @@ def test_a_checksum_nobody_can_take_is_no_proof(tmp_path):
     )
 
 
+def test_a_file_is_proved_by_its_blake3(tmp_path):
+    pytest.importorskip("blake3")
+    # The test vector of the BLAKE3 reference for the three bytes 0, 1, 2.
+    expected = asset(
+        "x.bin", checksums={"blake3": "e1be4d7a8ab5560aa4199eea339849ba8e293d55ca0a81006726d184519e647f"}
+    )
+    path = file(tmp_path, "x.bin", bytes(range(3)))
+    assert verify.prove(expected, path, verify.digest_file(path, expected.checksums)) == "blake3"
+    path.write_bytes(b"\0\1\3")
+    with pytest.raises(ChecksumMismatch, match="blake3"):
+        verify.prove(expected, path, verify.digest_file(path, expected.checksums))
+
+
 def test_blake3_is_preferred_where_the_package_is_there_and_done_without_where_not(monkeypatch):
     sums = {"blake3": "b" * 64, "md5": "a" * 32}
     monkeypatch.setitem(sys.modules, "blake3", None)

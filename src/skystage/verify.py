@@ -42,7 +42,7 @@ def _new(algorithm: str) -> Hash | None:
             from blake3 import blake3
         except ImportError:
             return None
-        return blake3()  # type: ignore[no-any-return]
+        return blake3()
     name = algorithm.replace("-", "_")
     return hashlib.new(name, usedforsecurity=False) if name in hashlib.algorithms_available else None
 
