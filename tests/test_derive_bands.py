@@ -796,7 +796,9 @@ def test_a_band_that_was_asked_for_without_its_resolution_has_it_in_its_name(pla
         replace(one, assets=tuple(replace(asset, key=asset.key[:3]) for asset in one.assets))
         for one in plan.granules()
     ]
-    named = plans.write(tmp_path / "named", query=Query(archive="cdse"), granules=granules, hits=1, received=1)
+    named = plans.write(
+        tmp_path / "named", query=Query(archive="cdse"), granules=granules, hits=1, received=1
+    )
     options = Options(stack=True, resolution=20, resampling="average", mask=(9,))
     for bands in ([], ["B04", "SCL"], ["B04_10m", "SCL_20m"]):
         done = extract_all(named, store, tmp_path / "out", options, bands=bands).made[0]
