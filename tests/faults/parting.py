@@ -1,8 +1,8 @@
 """Take the files of a plan out of a staged product and die: SIGKILL before or after each call.
 
 Run as a program: ``parting.py PLAN PRODUCT WORK``, where PRODUCT is a store that holds the product as its
-zip. For each point it forks a child that dies there, looks at what is left, lets another finish, and looks again.
-One JSON object at the end says how many points there were, and what was wrong at any.
+zip. For each point it forks a child that dies there, looks at what is left, lets another finish, and looks
+again. One JSON object at the end says how many points there were, and what was wrong at any.
 """
 
 from __future__ import annotations

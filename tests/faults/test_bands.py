@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -343,3 +344,79 @@ def test_death_at_any_call_while_bands_come_out_of_a_staged_product(box, access,
     assert result["problems"] == []
     assert result["died"] == result["points"] - 2 > 20
     assert box.requests() == []
+
+
+# --------------------------------------------------------------------------------------------------
+# Two planners, and the cache that they share
+
+
+@pytest.fixture
+def query(tmp_path) -> Path:
+    path = tmp_path / "query.json"
+    path.write_text(json.dumps({**TEN, "assets": ["SCL_20m"], "sources": ["nodes"]}))
+    return path
+
+
+def manifests(box) -> list[str]:
+    said = [one for one in box.requests() if one["host"] == DOWNLOAD and one["status"] in (200, 206)]
+    return [one["path"] for one in said]
+
+
+def test_two_planners_at_once_ask_for_each_manifest_once(box, query, tmp_path):
+    box.set_faults([{"match": {"host": DOWNLOAD}, "latency": 0.1}])
+    plans = [tmp_path / f"{number}.ndjson" for number in range(2)]
+    both = [subprocess.Popen(command("plan", query, "-o", plan), stderr=subprocess.DEVNULL) for plan in plans]
+    assert [one.wait(120) for one in both] == [0, 0]
+    first, second = (list(Plan(plan).assets()) for plan in plans)
+    assert first == second
+    assert len(first) == len(manifests(box)) == len(set(manifests(box)))
+
+
+def test_a_planner_goes_on_where_another_was_killed_beside_it(box, query, tmp_path):
+    box.set_faults([{"match": {"host": DOWNLOAD}, "bandwidth": 30_000}])
+    plans = [tmp_path / f"{number}.ndjson" for number in range(2)]
+    both = [
+        subprocess.Popen(
+            command("plan", query, "-o", plan), stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        for plan in plans
+    ]
+    deadline = time.monotonic() + 60
+    while box._proxy.traffic(DOWNLOAD)[1] == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(both[0].pid, signal.SIGKILL)
+    both[0].wait()
+    box.set_faults([])
+    assert both[1].wait(120) == 0
+    assert not plans[0].exists()
+    made = Plan(plans[1])
+    assert made.header.totals.assets == len(list(made.granules()))
+    assert made.header.totals.unresolved == 0
+
+
+def test_a_cache_on_a_full_disk_is_one_line_and_no_plan(box, query, disk, tmp_path):
+    cache = {**os.environ, "SKYSTAGE_CACHE": str(disk)}
+    (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 150_000))
+    words = command("plan", query, "-o", tmp_path / "plan.ndjson")
+    ended = subprocess.run(words, env=cache, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 1
+    assert "No space left" in ended.stderr
+    assert "SKYSTAGE_CACHE" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "plan.ndjson").exists()
+    # What has come is kept, and not asked for again.
+    (disk / "ballast").unlink()
+    ended = subprocess.run(words, env=cache, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert Plan(tmp_path / "plan.ndjson").header.totals.unresolved == 0
+
+
+def test_a_cache_that_may_only_be_read_is_one_line_before_any_manifest(box, query, disk, tmp_path):
+    cache = {**os.environ, "SKYSTAGE_CACHE": str(disk)}
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    words = command("plan", query, "-o", tmp_path / "plan.ndjson")
+    ended = subprocess.run(words, env=cache, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 1
+    assert str(disk) in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert manifests(box) == []
