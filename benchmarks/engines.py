@@ -129,16 +129,19 @@ def aria2(connections: int, *, split: int = 1) -> Contestant:
     return Contestant(name=name, command=command, absent=_no_program("aria2c"))
 
 
-def library(name: str, connections: int = 1, **options: int | bool | Mapping[str, str]) -> Contestant:
-    """A peer that is a Python library (``peers.py``); `options` are those of a contestant."""
+def library(
+    name: str, connections: int = 1, *, package: str = "", **options: int | bool | Mapping[str, str]
+) -> Contestant:
+    """A peer that is a Python library, or uses one (``peers.py``); `options` are those of a contestant."""
 
     def command(job: Job) -> list[str]:
         wanted = job.work / "files.json"
         wanted.write_text(json.dumps([asdict(file) for file in job.files]))
         return [*PYTHON, str(HERE / "peers.py"), name, str(wanted), str(job.out), str(connections)]
 
-    missing = importlib.util.find_spec(name) is None
-    absent = f"the package {name} is not installed" if missing else ""
+    package = package or name
+    missing = importlib.util.find_spec(package) is None
+    absent = f"the package {package} is not installed" if missing else ""
     label = name if connections == 1 else f"{name} {connections}"
     return Contestant(name=label, command=command, absent=absent, **options)  # type: ignore[arg-type]
 

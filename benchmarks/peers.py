@@ -1,6 +1,6 @@
 """The peers that are libraries: each brings a list of files the way its own documentation does.
 
-``peers.py NAME LIST OUT CONNECTIONS``, where LIST is a JSON list of objects with url, name and member.
+``peers.py NAME LIST OUT CONNECTIONS``, where LIST is a JSON list of objects with url, name, member and auth.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import urllib.request
+import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -106,10 +107,48 @@ def remotezip(files: Files, out: Path, connections: int) -> None:
     del connections
     from remotezip import RemoteZip
 
+    headers = _logged_in() if files[0]["auth"] == "cdse" else {}
     for file in files:
         to = (out / file["name"]).open("wb")
-        with to, RemoteZip(file["url"]) as archive, archive.open(file["member"]) as member:
+        zipped = RemoteZip(file["url"], headers=headers)
+        with to, zipped as archive, archive.open(file["member"]) as member:
             shutil.copyfileobj(member, to)
+
+
+def whole_zips(files: Files, out: Path, connections: int) -> None:
+    """Log in, download each product whole, unzip it, keep the one file, throw the rest away."""
+    del connections
+    import requests
+
+    session = requests.Session()
+    session.headers.update(_logged_in())
+    for file in files:
+        product, folder = out.with_name("product.zip"), out.with_name("product")
+        with session.get(file["url"], stream=True, timeout=60) as answer, product.open("wb") as to:
+            answer.raise_for_status()
+            for block in answer.iter_content(1 << 20):
+                to.write(block)
+        with zipfile.ZipFile(product) as archive:
+            archive.extractall(folder)
+        shutil.copy(folder / file["member"], out / file["name"])
+        shutil.rmtree(folder)
+        product.unlink()
+
+
+def _logged_in() -> dict[str, str]:
+    """The header of somebody who has sent the password to the Copernicus Data Space."""
+    import requests
+
+    form = {
+        "grant_type": "password",
+        "client_id": "cdse-public",
+        "username": os.environ["CDSE_USERNAME"],
+        "password": os.environ["CDSE_PASSWORD"],
+    }
+    realm = "https://identity.dataspace.copernicus.eu/auth/realms/CDSE"
+    answer = requests.post(f"{realm}/protocol/openid-connect/token", data=form, timeout=60)
+    answer.raise_for_status()
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
 PEERS = {
@@ -121,6 +160,7 @@ PEERS = {
     "remotezip": remotezip,
     "requests": requests,
     "urllib": urllib_,
+    "whole_zips": whole_zips,
 }
 
 if __name__ == "__main__":

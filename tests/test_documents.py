@@ -94,6 +94,19 @@ def test_what_is_older_than_a_month_goes_once_a_day(labels, access):
     assert kept("x/y/1/label.json").exists()
 
 
+def test_what_vanishes_while_it_is_swept_keeps_nobody_from_the_rest(labels, access):
+    list(documents.read_all(labels, access))
+    old = time.time() - documents.KEPT - 1
+    for number in (0, 1, 2):
+        os.utime(kept(f"x/y/{number}/label.json"), (old, old))
+    kept("x/y/1/label.json").unlink()
+    kept("x/y/1/label.json").symlink_to("gone")  # as one that goes between two looks
+    os.utime(kept(".skystage/swept"), (old, old))
+    list(documents.read_all(labels[3:], access))
+    assert not kept("x/y/0").exists()
+    assert not kept("x/y/2").exists()
+
+
 def test_missing_credentials_are_found_before_the_first_request(box, labels, monkeypatch):
     monkeypatch.setenv("NETRC", "/nowhere")
     secret = replace(labels[0], sources=(Source(href=f"{CATALOGUE}(0)/$value", auth="cdse"),))

@@ -86,6 +86,17 @@ def test_a_damaged_product_is_no_source(staged, manifest, store, access):
     assert receipt.source.startswith("https://")
 
 
+def test_a_product_whose_directory_is_no_text_is_no_source(staged, manifest, store, access):
+    path = store.path(staged)
+    status, content = path.stat(), bytearray(path.read_bytes())
+    at = content.index(b"PK\x01\x02")
+    content[at + 9] |= 0x08  # its name is said to be UTF-8 (APPNOTE 4.4.4, bit 11)
+    content[at + 46] = 0xFF
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert fetch_asset(manifest, store, access).source.startswith("https://")
+
+
 def test_a_product_that_has_no_such_file_is_no_source(staged, manifest, store, access):
     missing = replace(manifest, path=manifest.path.replace("manifest.safe", "nothing.xml"), sources=())
     with pytest.raises(NoSource):

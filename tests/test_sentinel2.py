@@ -119,6 +119,26 @@ def test_the_query_says_which_sources_and_in_which_order(monkeypatch):
     assert (member.member is None, nodes.member is None) == (False, True)
 
 
+def test_a_product_that_names_no_place_in_the_bucket_has_the_other_sources(monkeypatch):
+    read = manifest((SCL, "MD5", "0" * 32))
+    (granule,) = resolved(["SCL_20m"], monkeypatch, read, granules=[replace(PRODUCT, properties={})])
+    assert [one.auth for one in granule.asset("SCL_20m").sources] == ["cdse", "cdse"]
+
+
+def test_the_manifest_of_a_product_that_was_published_anew_is_read_anew(monkeypatch):
+    asked = []
+
+    def read_all(assets, access):
+        asked.extend(assets)
+        return iter([manifest((SCL, "MD5", "0" * 32))] * 2)
+
+    monkeypatch.setattr(sentinel2.documents, "read_all", read_all)
+    query = Query(archive="cdse", assets=("SCL_20m",))
+    list(sentinel2.resolve([PRODUCT, replace(PRODUCT, native_id="another")], query, None))
+    assert len({asset.path for asset in asked}) == 2
+    assert all(asset.path.endswith(".safe") for asset in asked)  # looked at as the XML that it is
+
+
 def test_a_band_without_resolution_is_the_finest(monkeypatch):
     paths = [SCL.replace("20m", end).replace("SCL", "B02") for end in ("60m", "10m", "20m")]
     (granule,) = resolved(

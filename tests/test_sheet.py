@@ -189,7 +189,7 @@ def test_equal_files_are_equal_sheets_and_labels_are_on_them(made, tmp_path):
 
 
 def test_two_hundred_products_take_no_more_memory_than_their_pictures(tmp_path):
-    file = jp2(tmp_path / f"{STEM}_TCI_10m.jp2", flat(99, side=1024, count=3, dtype="uint8"))
+    file = jp2(tmp_path / f"{STEM}_TCI_10m.jp2", flat(99, side=512, count=3, dtype="uint8"))
     shots = [Shot(Product.named(product(day)), {"TCI_10m": (file, 1)}) for day in range(200)]
     draw(shots[:1], tmp_path / "sheet.png")  # what the libraries themselves take
     tracemalloc.start()

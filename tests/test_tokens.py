@@ -774,6 +774,9 @@ def test_a_given_token_that_is_refused_says_what_it_was(box, orbits, tmp_path, l
 def test_the_doctor_says_whether_the_token_is_shared_and_shows_none_of_it(box, tmp_path, monkeypatch):
     from skystage.doctor import examine
 
+    lines = Path(os.environ["NETRC"]).read_text().splitlines(keepends=True)
+    (tmp_path / "netrc").write_text("".join(line for line in lines if "eodata" not in line))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     findings = {finding.subject: finding for finding in examine(["cdse"])}
     assert all(finding.ok for finding in findings.values())
     shared = findings["Copernicus Data Space token"]

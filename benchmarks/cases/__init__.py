@@ -1,6 +1,7 @@
 """The cases, by name, in the order in which they run."""
 
 from cases import (
+    bands,
     bulk,
     cached,
     hashing,
@@ -27,6 +28,7 @@ CASES = {
         sched,
         s3,
         zip_member,
+        bands,
         resume,
         limits,
         cached,

@@ -40,13 +40,17 @@ def read_all(assets: Iterable[Asset], access: Access) -> Iterator[bytes | Skysta
     CredentialsMissing
         Before any request, if there are none for the hosts that have them.
     StoreError
-        If the cache cannot be used.
+        If the cache cannot be used, or its disk is full: that is no fault of a document.
     """
     store = Store(cache_directory() / "documents")
     _sweep(store)
     left = iter(assets)
     while group := list(islice(left, GROUP)):
         failures = fetch_all(group, store, access, jobs=AT_ONCE).failures
+        for error in failures.values():
+            if isinstance(error, StoreError):
+                error.hint = error.hint or "let SKYSTAGE_CACHE name a directory with room that can be written"
+                raise error
         for asset in group:
             yield failures.get(asset.path) or _read(asset, store, access)
 
@@ -70,6 +74,9 @@ def _sweep(store: Store) -> None:
             return
         mark.touch()
         for path in store.root.glob("*/*/*/*"):
-            if path.stat().st_mtime < now - KEPT and HOME not in path.parts:
-                path.unlink()
-                store.prune(Asset(key="", path=path.relative_to(store.root).as_posix()))
+            name = path.relative_to(store.root)
+            # Another process may do the same, or empty the cache.
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < now - KEPT and name.parts[0] != HOME:
+                    path.unlink()
+                    store.prune(Asset(key="", path=name.as_posix()))

@@ -6,6 +6,7 @@ may be a file of it.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,12 @@ from skystage.model import Asset
 from skystage.parts import BLOCK
 from skystage.store import Store
 
-_BROKEN = (BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error)
-"""What zipfile says of a zip that it cannot read; RuntimeError of one that is encrypted."""
+_BROKEN = (
+    *(BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError),
+    *(struct.error, zlib.error),
+)
+"""What zipfile says of a zip that it cannot read: RuntimeError of one that is encrypted, ValueError of names
+that are no text."""
 
 
 def beside(asset: Asset, store: Store) -> Path | None:

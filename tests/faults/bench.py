@@ -12,6 +12,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import shutil
 import threading
 import time
@@ -23,18 +24,24 @@ from typing import Any
 
 import urllib3
 
-from skystage import arrival, batch, crew, fetch, parts, pieces, resume, retry, store, transport
+from skystage import arrival, batch, crew, fetch, parts, pieces, resume, retry, store, tokens, transport
 from skystage.auth import Secret
 from skystage.errors import SkystageError
 from skystage.limits import Limits
 from skystage.model import Asset, Source
 from skystage.sandbox import Sandbox
-from skystage.sandbox.accounts import PASSWORD, USER
+from skystage.sandbox.accounts import PASSWORD, S3_SECRET, USER
+from skystage.sandbox.copernicus import products
 from skystage.sandbox.files import Changed
 from skystage.store import Store
 from skystage.transport import Access
 
-WAYS = ("earthdata", "ranges", "member", "https", "s3", "s3-signed")
+BANDS = ("nodes", "eodata", "zip-band")
+"""The ways to a file of a product of the Copernicus Data Space: alone, from its bucket, out of the zip."""
+MEMBERS = ("member", "zip-band")
+WHOLE = ("earthdata", "https", "s3", "s3-signed", "nodes", "eodata")
+"""The ways on which the first request asks for a whole file."""
+WAYS = ("earthdata", "ranges", "member", "https", "s3", "s3-signed", *BANDS)
 PHASES = ("before", "middle", "last", "resume", "refresh", "mirror", "directory")
 KNOWN = ("md5", "size", "nothing")
 SPANS = ("once", "always")
@@ -47,8 +54,10 @@ BUCKET, BY_PATH, REGIONAL = (
     "s3.amazonaws.com",
     "s1-orbits.s3.us-west-2.amazonaws.com",
 )
+DOWNLOAD, ZIPPER = "download.dataspace.copernicus.eu", "zipper.dataspace.copernicus.eu"
+EODATA, IDENTITY = "eodata.dataspace.copernicus.eu", "identity.dataspace.copernicus.eu"
 FOREIGN = "files.example.net"
-BODIES = (CDN, BUCKET, BY_PATH, REGIONAL)
+BODIES = (CDN, BUCKET, BY_PATH, REGIONAL, DOWNLOAD, ZIPPER, EODATA)
 
 BLOCK = 1024
 DEADLINE = 12.0
@@ -260,13 +269,13 @@ def cases(way: str, phase: str, *, every: bool = False) -> Iterator[Case]:
     a log-in or to the form of an address it is all one, it meets one of the three, in turn; unless
     `every` is set.
     """
-    private = way in ("earthdata", "ranges", "member")
-    if (phase == "refresh" and not private) or (phase == "directory" and way != "member"):
+    private = way in ("earthdata", "ranges", "member", "nodes", "zip-band")
+    if (phase == "refresh" and not private) or (phase == "directory" and way not in MEMBERS):
         return
     for fault in LOGIN_FAULTS if phase == "refresh" else FAULTS:
         if phase in ("before", "middle", "last") and fault.inside == (phase == "before"):
             continue
-        if fault.ranged and phase == "before" and way in ("earthdata", "https", "s3", "s3-signed"):
+        if fault.ranged and phase == "before" and way in WHOLE:
             continue  # the first request of a whole file asks for no range
         if phase == "last" and fault.name in ("drip", "slow"):
             continue  # they have no place
@@ -274,8 +283,9 @@ def cases(way: str, phase: str, *, every: bool = False) -> Iterator[Case]:
             turn = KNOWN[(FAULTS + LOGIN_FAULTS).index(fault) % 3]
             one = way in ("s3", "s3-signed") or phase in ("refresh", "directory", "mirror")
             one = one or (way in ("ranges", "https") and phase in ("before", "resume"))
-            one = (one or (way == "member" and phase == "before")) and not every
-            if one and known != turn:
+            one = (one or (way == "member" and phase == "before")) and not every and way not in BANDS
+            # Of a file of a product, its manifest has said all before it is asked for.
+            if (one and known != turn) or (way in BANDS and known != "md5"):
                 continue
             # Each look at an answer that does not come takes its time: once is enough of five.
             slow = fault.name in ("no answer", "silence", "drip")
@@ -332,6 +342,8 @@ def hurry(monkeypatch: Any) -> None:
     set_to(transport, "SLOWEST", SILENCE)
     set_to(transport, "BLOCK", BLOCK)
     set_to(parts, "BLOCK", BLOCK)
+    set_to(tokens, "BRIEFLY", 0.005)
+    set_to(tokens, "ROUNDS", 1)
     set_to(crew, "WATCH", 0.02)
     set_to(batch, "WORTH_HELP", 0)
     set_to(crew, "LOOK", 0.002)
@@ -397,6 +409,7 @@ class Bench:
             "s3-signed": replace(
                 public, sources=tuple(replace(one, auth="aws") for one in s3), hosts=(BUCKET, REGIONAL)
             ),
+            **_bands(catalogue),
         }
 
     def run(self, case: Case) -> list[str]:
@@ -434,12 +447,17 @@ class Bench:
     def _call(self, case: Case, asset: Asset, root: Path, number: str, rules: list[dict[str, Any]]) -> Result:
         self.box.set_faults([])
         self.box.clear()
+        # Tokens are shared by all processes, and so are refusals, for five minutes: the second call is later.
+        os.environ["SKYSTAGE_STATE"] = str(root / f"state-{number}")
         access = Access(
             secrets={"aws": Secret(username="AKIASANDBOX", password="aws-secret-word")},
             limits=Limits({}, root / f"state-{number}"),
         )
         if case.phase == "refresh":
-            access.scheme("earthdata").authorization(GATE)  # a token, which will have died
+            # A token, which will have died.
+            access.scheme("cdse" if case.way in BANDS else "earthdata").authorization(
+                DOWNLOAD if case.way in BANDS else GATE
+            )
             self.box._record.clear()
         self.box.set_faults(rules)
         result = Result()
@@ -466,25 +484,63 @@ class Bench:
         return result
 
 
+def _bands(catalogue: Any) -> dict[str, Goods]:
+    """A file of a Sentinel-2 product, on each of the ways to it."""
+    product = min(
+        (
+            one
+            for one in products(catalogue)
+            if one.online and one.kind == "S2MSI2A" and "_N0500_" in one.name
+        ),
+        key=lambda one: one.name,
+    )
+    path = next(path for path in product.files if path.endswith("_SCL_20m.jp2"))
+    content, whole = product.files[path], product.content.read(0, product.content.size)
+    true = content.read(0, content.size)
+    zips = tuple(
+        Source(
+            href=f"https://{host}/odata/v1/Products({product.id})/$value",
+            auth="cdse",
+            member=f"{product.name}/{path}",
+        )
+        for host in (DOWNLOAD, ZIPPER)
+    )
+    inside = "".join(f"/Nodes({part})" for part in (product.name, *path.split("/")))
+    node = Source(href=zips[0].href.replace("/$value", f"{inside}/$value"), auth="cdse")
+    bucket = Source(href=f"https://{EODATA}{product.s3_path}/{path}", auth="cdse-s3")
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        offsets = sorted([*(info.header_offset for info in archive.infolist()), archive.start_dir])
+        start = archive.getinfo(f"{product.name}/{path}").header_offset
+    stop = offsets[offsets.index(start) + 1]
+    alone = Goods((node, bucket), (DOWNLOAD, EODATA), true, _editions(content), 0, len(true))
+    return {
+        "nodes": alone,
+        "eodata": replace(alone, sources=(bucket, node), hosts=(EODATA, DOWNLOAD)),
+        "zip-band": Goods(zips, (DOWNLOAD, ZIPPER), true, _editions(product.content), start, stop - start),
+    }
+
+
 def _editions(content: Any) -> tuple[bytes, ...]:
     return content.read(0, content.size), Changed(content).read(0, content.size)
 
 
 def _asset(case: Case, goods: Goods) -> Asset:
     # A name that says nothing of a structure: nothing but what is known proves the bytes.
-    md5 = hashlib.md5(goods.true, usedforsecurity=False).hexdigest()
+    checksums = {"md5": hashlib.md5(goods.true, usedforsecurity=False).hexdigest()}
+    if case.way in BANDS:
+        checksums = {"sha3-256": hashlib.sha3_256(goods.true).hexdigest()}
     return Asset(
         key="data",
         path="a/collection/granule/file.bin",
         size=None if case.known == "nothing" else len(goods.true),
-        checksums={"md5": md5} if case.known == "md5" else {},
+        checksums=checksums if case.known == "md5" else {},
         sources=goods.sources if case.phase == "mirror" else goods.sources[:1],
     )
 
 
 def _rules(case: Case, goods: Goods) -> list[dict[str, Any]]:
     begun = goods.length * 2 // 3  # the sandbox's other edition differs from its middle on
-    reads = 1 if case.way == "member" else 0  # of the zip's directory
+    reads = 1 if case.way in MEMBERS else 0  # of the zip's directory
     source, mirror = goods.hosts
     host = mirror if case.phase == "mirror" else source
     rules: list[dict[str, Any]] = []
@@ -499,8 +555,9 @@ def _rules(case: Case, goods: Goods) -> list[dict[str, Any]]:
         match["after"] = reads + 1
     elif case.phase == "refresh":
         rules.append({"match": {"host": source, "after": reads, "times": 1}, "cut": begun})
-        rules.append({"match": {"host": OTHER_GATE, "after": reads + 1, "times": 1}, "expire_tokens": True})
-        match = {"host": LOGIN}
+        gate = DOWNLOAD if case.way in BANDS else OTHER_GATE
+        rules.append({"match": {"host": gate, "after": reads + 1, "times": 1}, "expire_tokens": True})
+        match = {"host": IDENTITY if case.way in BANDS else LOGIN}
     elif case.phase == "mirror":
         place = Place(rest, goods.first + begun + rest, last=False)
         rules.append({"match": {"host": source, "after": reads, "times": 1}, "cut": begun})
@@ -524,7 +581,7 @@ def _rules(case: Case, goods: Goods) -> list[dict[str, Any]]:
             match["after"] = 1
     if case.fault.ranged:
         match["range"] = True
-        match["after"] = 0 if case.way != "member" else match["after"]
+        match["after"] = 0 if case.way not in MEMBERS else match["after"]
     if case.span == "once":
         match["times"] = 1
     effects = dict(case.fault.effects(place))
@@ -534,7 +591,7 @@ def _rules(case: Case, goods: Goods) -> list[dict[str, Any]]:
 def _acceptable(case: Case, goods: Goods) -> list[bytes]:
     """The files that may lie at the end; the first is the one that the source has."""
     right = [goods.true]
-    if case.way == "member" or case.known == "md5":
+    if case.way in MEMBERS or case.known == "md5":
         return right
     # Where nothing but a length is known, what the server consistently says is believed.
     if case.fault.name.startswith("new content"):
@@ -595,7 +652,7 @@ def _wrong_outcome(case: Case, result: Result) -> Iterator[str]:
         return
     name = type(result.error).__name__
     allowed = set(fault.errors)
-    if case.way == "member" and "StructureError" in allowed:
+    if case.way in MEMBERS and "StructureError" in allowed:
         allowed |= {"ShortBody", "NotFound"}  # of its directory
     if case.phase == "mirror" and allowed - TRANSIENT:
         allowed.add("NotFound")  # the first source's error is as good as the second's
@@ -617,7 +674,9 @@ def _expected(case: Case) -> str:
     if case.way == "ranges" and (case.span == "once" or case.phase in ("before", "middle", "last")):
         # One connection more that comes to nothing need not cost the transfer; the first may end it.
         return OK if fault.once == OK and case.span == "once" else EITHER
-    if case.way == "member" and case.phase in ("mirror", "directory"):
+    if case.way in BANDS and case.phase == "refresh" and fault.once == ERROR:
+        return EITHER  # who is not given a new token for the old one sends the password
+    if case.way in MEMBERS and case.phase in ("mirror", "directory"):
         return EITHER  # there are two kinds of requests, and it may meet either
     return fault.once if case.span == "once" else fault.always
 
@@ -629,16 +688,18 @@ def _bodies(result: Result) -> list[dict[str, Any]]:
 def _wrong_requests(case: Case, result: Result) -> Iterator[str]:
     count = len(_bodies(result))
     most = 2 * TRIES + 2
-    if case.way == "member":
+    if case.way in MEMBERS:
         most *= 2  # its directory may have to be read anew
     if case.way == "ranges":
         most += 20
     if case.phase == "mirror":
         most *= 2
-    if case.span == "once" and case.way in ("earthdata", "https", "s3", "s3-signed"):
+    if case.span == "once" and case.way in WHOLE:
         # If what was begun is not continued with what is there now, then that comes with the same answer.
         renewed = case.phase == "resume" and case.fault.name.startswith("new content") and case.known != "md5"
         most = 1 + (case.phase in ("resume", "refresh", "mirror")) + (0 if renewed else case.fault.extra)
+        if case.way in BANDS and case.phase == "refresh":
+            most += 2  # as long as there is no new token, the old one is tried
         if case.phase == "mirror":
             most += 1  # the one that the first source refuses
     if count > most:
@@ -648,7 +709,7 @@ def _wrong_requests(case: Case, result: Result) -> Iterator[str]:
 
 
 def _leaks(result: Result) -> Iterator[str]:
-    words = {PASSWORD, "aws-secret-word", base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
+    words = {PASSWORD, S3_SECRET, "aws-secret-word", base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
     for request in result.requests:
         scheme, _, word = request["headers"].get("authorization", "").partition(" ")
         if scheme == "Bearer":
@@ -659,8 +720,8 @@ def _leaks(result: Result) -> Iterator[str]:
         ours = {
             "": True,
             "Basic": host == LOGIN,
-            "Bearer": host.endswith((".asf.alaska.edu", ".earthdata.nasa.gov")),
-            "AWS4-HMAC-SHA256": host.endswith(".amazonaws.com"),
+            "Bearer": host.endswith((".asf.alaska.edu", ".earthdata.nasa.gov")) or host in (DOWNLOAD, ZIPPER),
+            "AWS4-HMAC-SHA256": host.endswith(".amazonaws.com") or host == EODATA,
         }
         if not ours.get(scheme, False):
             yield f"{scheme} credentials were sent to {host}"
@@ -698,7 +759,7 @@ def _kept(asset: Asset, root: Path, result: Result, goods: Goods, case: Case) ->
     editions = [edition[goods.first : goods.first + goods.length] for edition in goods.versions]
     if case.fault.name == "flipped byte":
         editions += [one for one in _acceptable(replace(case, known="nothing"), goods) if one not in editions]
-        if case.way == "member" or case.known == "md5":
+        if case.way in MEMBERS or case.known == "md5":
             return
     if not any(all(content[a:b] == one[a:b] for a, b in runs) for one in editions):
         yield "the part is of no one edition of the file"
@@ -710,7 +771,7 @@ def _resent(case: Case, goods: Goods, first: Result, second: Result) -> Iterator
         return
     if case.fault.name == "cut where nobody knows the end" and case.known == "nothing":
         return
-    proved = case.known == "md5" or case.way == "member"
+    proved = case.known == "md5" or case.way in MEMBERS
     if case.phase == "mirror" and not proved:
         return  # without a checksum a mirror must begin anew
     asked = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -56,3 +57,17 @@ def bench(table: ModuleType, small_box: Sandbox, memory: Path, monkeypatch: pyte
             monkeypatch.setenv(name, value)
     table.hurry(monkeypatch)
     return table.Bench(small_box, memory)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own of 2 MB; root alone can make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if made.returncode != 0:
+        pytest.skip("no small file system can be mounted here (not root)")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

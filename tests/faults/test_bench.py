@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-WAYS = ("earthdata", "ranges", "member", "https", "s3", "s3-signed")
+WAYS = ("earthdata", "ranges", "member", "https", "s3", "s3-signed", "nodes", "eodata", "zip-band")
 PHASES = ("before", "middle", "last", "resume", "refresh", "mirror", "directory")
-CASES = 2837
+CASES = 3910
 
 
 @pytest.mark.parametrize("phase", PHASES)

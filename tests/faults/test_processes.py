@@ -140,20 +140,6 @@ def test_kills_at_random_moments_of_a_shared_transfer_lose_next_to_nothing(big, 
 # Disks
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """A file system of its own of 2 MB; root alone can make one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if made.returncode != 0:
-        pytest.skip("no small file system can be mounted here (not root)")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def fill(folder: Path, leave: int) -> Path:
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(max(0, shutil.disk_usage(folder).free - leave)))

@@ -59,7 +59,7 @@ def resolve(granules: Iterable[Granule], query: Query, access: Access) -> Iterab
     ----------
     granules
         Products of the Copernicus Data Space, which can be iterated over more than once: `native_id` is their
-        Id, `S3Path` a property.
+        Id, `S3Path` a property; a product without one is not in the bucket.
     """
     wanted = tuple(key for key in query.assets if key not in ("data", "quicklook"))
     if not wanted:
@@ -70,7 +70,7 @@ def resolve(granules: Iterable[Granule], query: Query, access: Access) -> Iterab
 def _resolved(
     granules: Iterable[Granule], wanted: Sequence[str], sources: Sequence[str], access: Access
 ) -> Iterator[Granule]:
-    read = documents.read_all((_asset(one, _MANIFEST, sources) for one in granules if _mine(one)), access)
+    read = documents.read_all((_document(one, sources) for one in granules if _mine(one)), access)
     for granule in granules:
         manifest = next(read) if _mine(granule) else None
         files: Mapping[str, _File] = {}
@@ -147,8 +147,18 @@ def _asset(granule: Granule, file: _File, sources: Sequence[str]) -> Asset:
         size=file.size,
         checksums=file.checksums,
         media_type=_MEDIA.get(name.rpartition(".")[2]),
-        sources=tuple(_source(kind, granule, file.path) for kind in sources),
+        sources=tuple(
+            _source(kind, granule, file.path)
+            for kind in sources
+            if kind != "s3" or "S3Path" in granule.properties
+        ),
     )
+
+
+def _document(granule: Granule, sources: Sequence[str]) -> Asset:
+    """The manifest, as it is kept between plans: of a product that was published anew, under another Id."""
+    asset = _asset(granule, _MANIFEST, sources)
+    return replace(asset, path=f"{asset.path.rpartition('/')[0]}/{granule.native_id}.safe")
 
 
 def _source(kind: str, granule: Granule, path: str) -> Source:

@@ -206,8 +206,6 @@ class _Connection(BaseHTTPRequestHandler):
             raise Gone
         reply = by_rule(request)
         if reply is None:
-            if effects.ignore_range:
-                request.headers = {name: value for name, value in request.headers.items() if name != "range"}
             reply = after_service(self._ask(request), effects)
         entry["status"] = reply.status
         self.finished = reply.finished
