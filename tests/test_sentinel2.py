@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from skystage.archives import sentinel2
-from skystage.errors import NotFound
+from skystage.errors import CatalogueUnavailable, NotFound, ServerFault
 from skystage.model import Granule, Query
 
 NAME = "S2A_MSIL2A_20180607T104021_N0500_R008_T31UFS_20230902T002212"
@@ -85,13 +85,15 @@ def test_a_product_of_several_tiles_is_refused():
         keys_of(SCL, other)
 
 
-def resolved(assets: list[str], monkeypatch, *documents, criteria=None, granules=(PRODUCT,)) -> list[Granule]:
+def resolved(
+    assets: list[str], monkeypatch, *documents, criteria=None, granules=(PRODUCT,), **more
+) -> list[Granule]:
     monkeypatch.setattr(
         sentinel2.documents,
         "read_all",
         lambda assets, access: (read for _, read in zip(assets, documents, strict=True)),
     )
-    query = Query(archive="cdse", assets=tuple(assets), criteria=criteria or {})
+    query = Query(archive="cdse", assets=tuple(assets), criteria=criteria or {}, **more)
     return list(sentinel2.resolve(granules, query, None))
 
 
@@ -165,6 +167,19 @@ def test_what_cannot_be_had_has_its_reason(monkeypatch):
         {"B02": "the product has no such file"},
     ]
     assert found[2].asset("SCL_20m") is not None
+
+
+def test_a_manifest_that_could_be_read_later_ends_the_plan(monkeypatch):
+    with pytest.raises(
+        CatalogueUnavailable, match=f"{NAME}: its manifest cannot be read now: busy"
+    ) as caught:
+        resolved(["SCL_20m"], monkeypatch, ServerFault("busy", retry_after=7.0))
+    assert (caught.value.retry_after, caught.value.transient) == (7.0, True)
+
+
+def test_who_accepts_an_incomplete_plan_has_the_reason(monkeypatch):
+    (granule,) = resolved(["SCL_20m"], monkeypatch, ServerFault("busy"), allow_incomplete=True)
+    assert [one.reason for one in granule.unresolved] == ["its manifest: busy"]
 
 
 def test_files_of_other_missions_are_not_looked_for(monkeypatch):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from skystage import documents, safefile
 from skystage.archives.cdse_records import SENTINEL_2, folder
 from skystage.auth import EODATA
-from skystage.errors import SkystageError
+from skystage.errors import CatalogueUnavailable, SkystageError
 from skystage.model import Asset, Granule, Query, Source, Unresolved
 
 if TYPE_CHECKING:
@@ -60,16 +60,23 @@ def resolve(granules: Iterable[Granule], query: Query, access: Access) -> Iterab
     granules
         Products of the Copernicus Data Space, which can be iterated over more than once: `native_id` is their
         Id, `S3Path` a property; a product without one is not in the bucket.
+
+    Raises
+    ------
+    CatalogueUnavailable
+        While iterating: if a manifest cannot be read now, and could be later, unless the query allows an
+        incomplete search. What was read is kept.
     """
     wanted = tuple(key for key in query.assets if key not in ("data", "quicklook"))
     if not wanted:
         return granules
-    return _resolved(granules, wanted, query.criteria.get("sources") or SOURCES, access)
+    return _resolved(granules, wanted, query, access)
 
 
 def _resolved(
-    granules: Iterable[Granule], wanted: Sequence[str], sources: Sequence[str], access: Access
+    granules: Iterable[Granule], wanted: Sequence[str], query: Query, access: Access
 ) -> Iterator[Granule]:
+    sources = query.criteria.get("sources") or SOURCES
     read = documents.read_all((_document(one, sources) for one in granules if _mine(one)), access)
     for granule in granules:
         manifest = next(read) if _mine(granule) else None
@@ -79,6 +86,12 @@ def _resolved(
         if manifest is None:
             problem = "files are known of Sentinel-2 products only"
         elif isinstance(manifest, SkystageError):
+            if manifest.transient and not query.allow_incomplete:
+                raise CatalogueUnavailable(
+                    f"{granule.id}: its manifest cannot be read now: {manifest.message}",
+                    hint="run it again: what was read is kept",
+                    retry_after=manifest.retry_after,
+                )
             problem = f"its manifest: {manifest.message}"
         else:
             properties = {**properties, NOTE: hashlib.sha256(manifest).hexdigest()}
