@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from skystage.archives import sentinel2
-from skystage.errors import NotFound
+from skystage.errors import CredentialsMissing, NotFound, Unauthorized
 from skystage.model import Granule, Query
 
 NAME = "S2A_MSIL2A_20180607T104021_N0500_R008_T31UFS_20230902T002212"
@@ -145,6 +145,18 @@ def test_what_cannot_be_had_has_its_reason(monkeypatch):
         {"B02": "the product has no such file"},
     ]
     assert found[2].asset("SCL_20m") is not None
+
+
+@pytest.mark.parametrize("error", [Unauthorized, CredentialsMissing])
+def test_a_log_in_that_is_refused_is_no_gap_in_a_plan(monkeypatch, error):
+    with pytest.raises(CredentialsMissing, match=r"refused \(check the password\)"):
+        resolved(["SCL_20m"], monkeypatch, error("refused", hint="check the password"))
+
+
+def test_a_record_that_names_no_place_in_the_bucket_has_the_other_sources(monkeypatch):
+    nowhere = replace(PRODUCT, properties={})
+    (granule,) = resolved(["SCL_20m"], monkeypatch, manifest((SCL, "MD5", "0" * 32)), granules=[nowhere])
+    assert [one.auth for one in granule.asset("SCL_20m").sources] == ["cdse", "cdse"]
 
 
 def test_files_of_other_missions_are_not_looked_for(monkeypatch):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from skystage import documents, safefile
 from skystage.archives.cdse_records import SENTINEL_2, folder
 from skystage.auth import EODATA
-from skystage.errors import SkystageError
+from skystage.errors import CredentialsMissing, SkystageError, Unauthorized
 from skystage.model import Asset, Granule, Query, Source, Unresolved
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ def resolve(granules: Iterable[Granule], query: Query, access: Access) -> Iterab
     granules
         Products of the Copernicus Data Space, which can be iterated over more than once: `native_id` is their
         Id, `S3Path` a property.
+
+    Raises
+    ------
+    CredentialsMissing
+        If there are none for the manifests, or they are refused.
     """
     wanted = tuple(key for key in query.assets if key not in ("data", "quicklook"))
     if not wanted:
@@ -78,6 +83,9 @@ def _resolved(
         properties = granule.properties
         if manifest is None:
             problem = "files are known of Sentinel-2 products only"
+        elif isinstance(manifest, CredentialsMissing | Unauthorized):
+            # That is not this product's: a plan in which nothing can be had would be frozen.
+            raise CredentialsMissing(manifest.message, hint=manifest.hint)
         elif isinstance(manifest, SkystageError):
             problem = f"its manifest: {manifest.message}"
         else:
@@ -147,7 +155,12 @@ def _asset(granule: Granule, file: _File, sources: Sequence[str]) -> Asset:
         size=file.size,
         checksums=file.checksums,
         media_type=_MEDIA.get(name.rpartition(".")[2]),
-        sources=tuple(_source(kind, granule, file.path) for kind in sources),
+        sources=tuple(
+            # Not every record says where in the bucket it lies.
+            _source(kind, granule, file.path)
+            for kind in sources
+            if kind != "s3" or "S3Path" in granule.properties
+        ),
     )
 
 
