@@ -282,7 +282,8 @@ def extract_all(
     Raises
     ------
     PlanError
-        If the plan has no such band or product, or no band at all.
+        If the plan has no such band or product, or products without a band. Of a plan that kept nothing
+        nothing is made.
     """
     _check(plan, bands, granules)
     outcome = Outcome()
@@ -327,6 +328,8 @@ def _check(plan: Plan, bands: Sequence[str], granules: Sequence[str]) -> None:
     for granule in plan.granules():
         keys.update(dict.fromkeys(band_assets(granule)))
         ids.add(granule.id)
+    if not ids:
+        return
     if not keys:
         raise PlanError(
             f"{plan.path}: has no bands of Sentinel-2", hint="plan them: assets: [B04_10m, SCL_20m]"
