@@ -985,7 +985,7 @@ def test_of_a_plan_that_kept_nothing_nothing_is_made(store, tmp_path, capsys):
     )
     found = extract_all(empty, store, tmp_path / "out", bands=["B04"])
     assert (found.made, found.skipped, found.failures) == ([], [], {})
-    code = cli.main(
+    code = cli.run(
         ["derive", "bands", str(empty.path), "--store", str(store.root), "-o", str(tmp_path / "out")]
     )
     assert code == 3

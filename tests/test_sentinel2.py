@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from skystage.archives import sentinel2
-from skystage.errors import CredentialsMissing, NotFound, Unauthorized
+from skystage.errors import CredentialsMissing, NotFound, QueryError, Unauthorized
 from skystage.model import Granule, Query
 
 NAME = "S2A_MSIL2A_20180607T104021_N0500_R008_T31UFS_20230902T002212"
@@ -165,6 +165,13 @@ def test_files_of_other_missions_are_not_looked_for(monkeypatch):
     found = resolved(["SCL_20m"], monkeypatch, read, granules=[radar, PRODUCT])
     assert [one.reason for one in found[0].unresolved] == ["files are known of Sentinel-2 products only"]
     assert found[1].asset("SCL_20m") is not None
+
+
+def test_bands_of_products_that_have_none_are_a_wrong_query(monkeypatch):
+    radar = replace(PRODUCT, id="S1A_IW_SLC__1SDV_20180108T020733_20180108T020800_020057_0272C8_8661")
+    with pytest.raises(QueryError, match="no product is of Sentinel-2: got B02"):
+        resolved(["B02"], monkeypatch, granules=[radar])
+    assert resolved(["B02"], monkeypatch, granules=[]) == []
 
 
 def test_who_wants_whole_products_reads_no_manifest():

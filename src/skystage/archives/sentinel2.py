@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from skystage import documents, safefile
 from skystage.archives.cdse_records import SENTINEL_2, folder
 from skystage.auth import EODATA
-from skystage.errors import CredentialsMissing, SkystageError, Unauthorized
+from skystage.errors import CredentialsMissing, QueryError, SkystageError, Unauthorized
 from skystage.model import Asset, Granule, Query, Source, Unresolved
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def resolve(granules: Iterable[Granule], query: Query, access: Access) -> Iterab
     ------
     CredentialsMissing
         If there are none for the manifests, or they are refused.
+    QueryError
+        If none of the products is of Sentinel-2.
     """
     wanted = tuple(key for key in query.assets if key not in ("data", "quicklook"))
     if not wanted:
@@ -76,7 +78,9 @@ def _resolved(
     granules: Iterable[Granule], wanted: Sequence[str], sources: Sequence[str], access: Access
 ) -> Iterator[Granule]:
     read = documents.read_all((_asset(one, _MANIFEST, sources) for one in granules if _mine(one)), access)
+    came = known = False
     for granule in granules:
+        came, known = True, known or _mine(granule)
         manifest = next(read) if _mine(granule) else None
         files: Mapping[str, _File] = {}
         problem = "the product has no such file"
@@ -102,6 +106,11 @@ def _resolved(
             properties=properties,
             assets=(*granule.assets, *assets),
             unresolved=(*granule.unresolved, *lacking),
+        )
+    if came and not known:
+        raise QueryError(
+            f"assets: no product is of Sentinel-2: got {', '.join(wanted)}",
+            hint="others have: data, quicklook",
         )
 
 
