@@ -23,8 +23,10 @@ PURE := model errors events query criteria aoi filters spool plan planning repor
 COMMA := ,
 SPACE := $(subst ,, )
 
+# Faults run without the tracer: CPython 3.11 can refuse it to one of many threads that start at once.
 test: setup lint
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 tests/faults
+	$(BIN)/python -m pytest -n 2 --ignore=tests/faults --cov --cov-report=term:skip-covered
 	$(BIN)/coverage report --fail-under=100 --precision=2 --skip-covered \
 	  --include='$(subst $(SPACE),$(COMMA),$(PURE:%=src/skystage/%.py))'
 

@@ -95,7 +95,8 @@ def test_a_product_that_another_archive_zipped_is_the_product(box, made, old, st
     place_of(old, asset).write_bytes(other.read(0, other.size))
     found = adopt_folder(made, old, store)
     assert found.wrong == {}
-    assert {receipt.verified for receipt in found.receipts} == {"md5", "manifest"}
+    # The orbits by the strongest checksum that the Copernicus Data Space gives and that can be taken here.
+    assert {receipt.verified for receipt in found.receipts} - {"blake3"} == {"md5", "manifest"}
     outcome = fetch_all(made.assets(), Store(store.root), Access())
     assert (outcome.already, outcome.requests) == (made.header.totals.assets, 0)
 

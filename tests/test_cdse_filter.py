@@ -343,6 +343,7 @@ def test_a_list_that_is_too_long_for_one_request_is_asked_for_in_several():
     ("asked", "said"),
     [
         ({}, "collection: missing"),
+        ({"names": "S2A_X", "ids": "0d7e36b5-1111-5222-8333-444455556666"}, "ids: names are given as well"),
         ({"collection": "SENTINAL-2"}, "did you mean 'SENTINEL-2'"),
         ({"colection": "SENTINEL-2"}, "did you mean 'collection'"),
         ({"tile": "31IFS"}, "tile of the MGRS grid"),
@@ -412,17 +413,17 @@ def test_equal_questions_are_equal_queries(one, other):
 
 def test_products_that_are_named_are_tested_by_their_names_and_ids():
     identifier = "05edf2bb-d103-49f1-a677-9e474138d84f"
-    wanted = query.parse(
-        {"archive": "cdse", "names": ["S2A_X.SAFE"], "ids": identifier, "sources": ["zip", "s3"]}
-    )
-    assert wanted.criteria["sources"] == ["zip", "s3"]
-    kept = Filter(checks(wanted), properties=ARCHIVE.properties)
-    dates = {"ContentDate": {"Start": None}}
-    named = {"Id": identifier, "Name": "S2A_X.SAFE", **dates}
-    assert kept.reason(granule(named, deleted=False)) is None
-    assert kept.reason(granule(named, deleted=True)) == "deleted"
-    assert kept.reason(granule({**named, "Id": "1"}, deleted=False)) == "Id"
-    assert kept.reason(granule({**named, "Name": "S2A_Y.SAFE"}, deleted=False)) == "Name"
+    named = {"Id": identifier, "Name": "S2A_X.SAFE", "ContentDate": {"Start": None}}
+    for asked, other, reason in (
+        ({"names": ["S2A_X.SAFE"], "sources": ["zip", "s3"]}, {"Name": "S2A_Y.SAFE"}, "Name"),
+        ({"ids": identifier, "sources": ["zip", "s3"]}, {"Id": "1"}, "Id"),
+    ):
+        wanted = query.parse({"archive": "cdse", **asked})
+        assert wanted.criteria["sources"] == ["zip", "s3"]
+        kept = Filter(checks(wanted), properties=ARCHIVE.properties)
+        assert kept.reason(granule(named, deleted=False)) is None
+        assert kept.reason(granule(named, deleted=True)) == "deleted"
+        assert kept.reason(granule({**named, **other}, deleted=False)) == reason
 
 
 @pytest.mark.parametrize(("given_", "literals"), [({"min": 0.5, "max": 3.9}, "ge 1 le 3"), (2.0, "eq 2")])

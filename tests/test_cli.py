@@ -353,6 +353,15 @@ def test_a_plan_is_exported_without_credentials(planned, run, form):
     assert ("checksum=md5=" in out) == (form == "aria2")
 
 
+def test_an_export_says_how_many_files_want_a_token(box, planned, run, tmp_path):
+    asked = {"archive": "cdse", "collection": "SENTINEL-2", "start": "2018-06-17", "end": "2018-06-17"}
+    (tmp_path / "cdse.json").write_text(json.dumps(asked))
+    assert run("plan", tmp_path / "cdse.json", "-o", tmp_path / "cdse.ndjson")[0] == 0
+    _, out, err = run("export", tmp_path / "cdse.ndjson", "--format", "urls")
+    assert err.startswith(f"{len(out.splitlines())} files want an access token of the Copernicus Data Space")
+    assert run("export", planned, "--format", "urls", "--asset", "data")[2] == ""
+
+
 def test_an_exported_shell_script_is_valid_shell(planned, run, tmp_path):
     (tmp_path / "fetch.sh").write_text(run("export", planned, "--format", "curl")[1])
     assert subprocess.run(["sh", "-n", str(tmp_path / "fetch.sh")], check=False).returncode == 0

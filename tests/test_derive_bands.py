@@ -228,6 +228,13 @@ def test_the_offset_is_the_metadatas_else_that_of_the_baseline():
         radiometry(own).of(red)
 
 
+def test_a_product_of_ones_own_has_the_offset_that_its_metadata_says_or_none():
+    own, red = Product.named(NEW.replace("N0500", "N9999")), Band.named("B04_10m")
+    without = metadata(baseline="99.99", tag="OTHER")
+    assert radiometry(own, without).of(red) == Numbers(10000, 0)
+    assert radiometry(own, metadata(baseline="99.99", offset="-1000")).of(red) == Numbers(10000, -1000)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -970,3 +977,16 @@ def test_wrong_words_are_exit_code_2(planned, run, store, tmp_path, words, said)
     code, _, err = run(tmp_path / "plan.ndjson", "--store", store.root, "-o", tmp_path / "out", *words)
     assert code == 2
     assert said in err
+
+
+def test_of_a_plan_that_kept_nothing_nothing_is_made(store, tmp_path, capsys):
+    empty = plans.write(
+        tmp_path / "empty.ndjson", query=Query(archive="cdse"), granules=[], hits=0, received=0
+    )
+    found = extract_all(empty, store, tmp_path / "out", bands=["B04"])
+    assert (found.made, found.skipped, found.failures) == ([], [], {})
+    code = cli.run(
+        ["derive", "bands", str(empty.path), "--store", str(store.root), "-o", str(tmp_path / "out")]
+    )
+    assert code == 3
+    assert "no product in it" in capsys.readouterr().err

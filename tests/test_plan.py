@@ -274,6 +274,13 @@ def test_a_difference_names_new_gone_and_reprocessed(tmp_path):
     assert not plans.diff(old, old)
 
 
+def test_what_only_one_plan_was_asked_for_is_no_difference(tmp_path):
+    one = granule("a")
+    more = replace(one, assets=(*one.assets, replace(one.assets[0], key="browse", path="asf/C/a/a.png")))
+    old, new = write(tmp_path / "old", [one]), write(tmp_path / "new", [more])
+    assert plans.diff(old, new).reprocessed == plans.diff(new, old).reprocessed == []
+
+
 def test_a_difference_knows_collections_apart(tmp_path):
     both = [granule("a"), replace(granule("a"), collection="D")]
     old, new = write(tmp_path / "old", both), write(tmp_path / "new", both[:1])

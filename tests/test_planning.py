@@ -292,6 +292,14 @@ class Said(dict):
     """Properties of which one can ask whether anybody still holds them."""
 
 
+def test_what_was_dropped_is_in_the_plan_also_where_the_rest_was_looked_at_again(build, monkeypatch):
+    monkeypatch.setattr(Toy, "resolve", lambda self, granules, query, access: list(granules))
+    made = build(granule("a_1"), granule("a_2"), granule("b_1", online=False))
+    assert [one.id for one in made.granules()] == ["a_2"]
+    assert reasons(made) == {"a_1": "superseded", "b_1": "offline"}
+    assert made.header.totals.dropped == {"superseded": 1, "offline": 1}
+
+
 def test_granules_go_by_one_at_a_time(monkeypatch, tmp_path):
     watched: list[weakref.ref] = []
     held: list[int] = []

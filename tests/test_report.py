@@ -184,3 +184,17 @@ def test_a_stack_lists_its_scenes_with_their_times():
     assert "scenes" not in stack.to_json()
     opera = frame(0, "south", "b", operaBurstID="T035-073251-IW2")
     assert stacks([opera])[0].frame == "T035-073251-IW2"
+
+
+def test_a_stack_of_a_tile_says_its_tile_and_its_direction():
+    said = {"orbitDirection": "DESCENDING", "relativeOrbitNumber": 51, "tileId": "31UFS"}
+    one = frame(0, "south", "31UFS", flightDirection=None, pathNumber=None, **said)
+    (stack,) = stacks([one])
+    assert (stack.key, stack.direction, stack.path, stack.frame) == (
+        "31UFS",
+        "descending",
+        "unknown",
+        "31UFS",
+    )
+    (track,) = told([one])
+    assert (track.direction, track.path) == ("descending", "51")

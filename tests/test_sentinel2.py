@@ -9,7 +9,14 @@ from dataclasses import replace
 import pytest
 
 from skystage.archives import sentinel2
-from skystage.errors import CatalogueUnavailable, NotFound, ServerFault
+from skystage.errors import (
+    CatalogueUnavailable,
+    CredentialsMissing,
+    NotFound,
+    QueryError,
+    ServerFault,
+    Unauthorized,
+)
 from skystage.model import Granule, Query
 
 NAME = "S2A_MSIL2A_20180607T104021_N0500_R008_T31UFS_20230902T002212"
@@ -182,12 +189,31 @@ def test_who_accepts_an_incomplete_plan_has_the_reason(monkeypatch):
     assert [one.reason for one in granule.unresolved] == ["its manifest: busy"]
 
 
+@pytest.mark.parametrize("error", [Unauthorized, CredentialsMissing])
+def test_a_log_in_that_is_refused_is_no_gap_in_a_plan(monkeypatch, error):
+    with pytest.raises(CredentialsMissing, match=r"refused \(check the password\)"):
+        resolved(["SCL_20m"], monkeypatch, error("refused", hint="check the password"))
+
+
+def test_a_record_that_names_no_place_in_the_bucket_has_the_other_sources(monkeypatch):
+    nowhere = replace(PRODUCT, properties={})
+    (granule,) = resolved(["SCL_20m"], monkeypatch, manifest((SCL, "MD5", "0" * 32)), granules=[nowhere])
+    assert [one.auth for one in granule.asset("SCL_20m").sources] == ["cdse", "cdse"]
+
+
 def test_files_of_other_missions_are_not_looked_for(monkeypatch):
     radar = replace(PRODUCT, id="S1A_IW_SLC__1SDV_20180108T020733_20180108T020800_020057_0272C8_8661")
     read = manifest((SCL, "MD5", "0" * 32))
     found = resolved(["SCL_20m"], monkeypatch, read, granules=[radar, PRODUCT])
     assert [one.reason for one in found[0].unresolved] == ["files are known of Sentinel-2 products only"]
     assert found[1].asset("SCL_20m") is not None
+
+
+def test_bands_of_products_that_have_none_are_a_wrong_query(monkeypatch):
+    radar = replace(PRODUCT, id="S1A_IW_SLC__1SDV_20180108T020733_20180108T020800_020057_0272C8_8661")
+    with pytest.raises(QueryError, match="no product is of Sentinel-2: got B02"):
+        resolved(["B02"], monkeypatch, granules=[radar])
+    assert resolved(["B02"], monkeypatch, granules=[]) == []
 
 
 def test_who_wants_whole_products_reads_no_manifest():

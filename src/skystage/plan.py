@@ -397,9 +397,9 @@ def diff(old: Plan, new: Plan) -> Difference:
         (first, is_new), *others = same
         if not others:
             (come if is_new else gone).append((first.id, _sensing(first)))
-        elif _expected(first) != _expected(others[0][0]):
+        elif _expected(first, others[0][0]) != _expected(others[0][0], first):
             reprocessed.append(first.id)
-    before, after = ({one.id: _expected(one) for one in plan.companions()} for plan in (old, new))
+    before, after = ({one.id: _expected(one, one) for one in plan.companions()} for plan in (old, new))
     again = {sensing for _, sensing in gone} & {sensing for _, sensing in come} - {None}
     return Difference(
         new=sorted(name for name, sensing in come if sensing not in again),
@@ -415,7 +415,11 @@ def _sensing(granule: Granule) -> Json:
     return (granule.collection, granule.stack, granule.start) if known else None
 
 
-def _expected(one: Granule | Companion) -> Json:
+def _expected(one: Granule | Companion, other: Granule | Companion) -> Json:
+    """The bytes of those assets that both have: what only one was asked for tells nothing of the archive."""
+    shared = {asset.key for asset in other.assets}
     return sorted(
-        (asset.key, asset.name, asset.size or 0, sorted(asset.checksums.items())) for asset in one.assets
+        (asset.key, asset.name, asset.size or 0, sorted(asset.checksums.items()))
+        for asset in one.assets
+        if asset.key in shared
     )

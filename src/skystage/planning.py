@@ -70,16 +70,15 @@ def build(query: Query, path: Path | str, access: Access, *, searched: SearchFil
         # An older processing is superseded, whatever else it was dropped for.
         filters.dedupe(spool)
         asked.finish(spool)
-        dropped = spool.dropped()
+        kept = spool
         if (resolved := archive.resolve(spool, query, access)) is not spool:
             # Each of them took a look at a product: once is enough, however often they are iterated over.
-            settled = stack.enter_context(Spool())
+            kept = stack.enter_context(Spool())
             for granule in resolved:
-                settled.add(granule, keys=_keys(granule))
-            spool = settled
-        _check_keys(query, spool)
+                kept.add(granule, keys=_keys(granule))
+        _check_keys(query, kept)
         granules: Iterable[Granule] = archives.Changed(
-            spool, lambda granule: _with_wanted_assets(granule, query, wanted)
+            kept, lambda granule: _with_wanted_assets(granule, query, wanted)
         )
         companions: list[Companion] = []
         degraded = list(search.degraded)
@@ -94,7 +93,7 @@ def build(query: Query, path: Path | str, access: Access, *, searched: SearchFil
             query=query,
             granules=granules,
             companions=companions,
-            dropped=heapq.merge(dropped, missing, key=lambda one: (one.id, one.reason)),
+            dropped=heapq.merge(spool.dropped(), missing, key=lambda one: (one.id, one.reason)),
             hits=search.hits,
             received=search.received,
             truncated=search.truncated,

@@ -115,8 +115,9 @@ class _Members:
         return Stack(
             key=key,
             direction=_direction(first),
-            path=_path(first),
-            frame=str(burst or first.get("frameNumber", UNKNOWN)),
+            # A tile is seen from several.
+            path=UNKNOWN if "tileId" in first else _path(first),
+            frame=str(burst or first.get("frameNumber") or first.get("tileId", UNKNOWN)),
             scenes=scenes,
             dates=tuple(day.isoformat() for day in days),
             longest_gap=max(gaps, default=timedelta(0)).days,
@@ -126,11 +127,12 @@ class _Members:
 
 
 def _direction(properties: Mapping[str, Json]) -> str:
-    return str(properties.get("flightDirection") or UNKNOWN).lower()
+    said = properties.get("flightDirection") or properties.get("orbitDirection")
+    return str(said or UNKNOWN).lower()
 
 
 def _path(properties: Mapping[str, Json]) -> str:
-    return str(properties.get("pathNumber", UNKNOWN))
+    return str(properties.get("pathNumber") or properties.get("relativeOrbitNumber", UNKNOWN))
 
 
 def _platform(properties: Mapping[str, Json]) -> str:
@@ -252,7 +254,7 @@ _Cover: TypeAlias = Callable[[Sequence[Granule]], float]
 
 
 def _passes(granules: Iterable[Granule], properties: Mapping[str, str]) -> Iterator[list[Granule]]:
-    said = ("flightDirection", "pathNumber", "platform")
+    said = ("flightDirection", "orbitDirection", "pathNumber", "relativeOrbitNumber", "platform")
     frames = []
     for granule in granules:
         # What else there is of a granule may go.

@@ -288,6 +288,8 @@ class Criteria(BaseModel):
     def _asks_for_something(self) -> Criteria:
         if not (self.collection or self.name or self.names or self.ids):
             raise ValueError("collection: missing (name one, or products by name, names or ids)")
+        if self.names and self.ids:
+            raise ValueError("ids: names are given as well (products are named by one of the two)")
         return self
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from skystage import documents, safefile
 from skystage.archives.cdse_records import SENTINEL_2, folder
 from skystage.auth import EODATA
-from skystage.errors import CatalogueUnavailable, SkystageError
+from skystage.errors import CatalogueUnavailable, CredentialsMissing, QueryError, SkystageError, Unauthorized
 from skystage.model import Asset, Granule, Query, Source, Unresolved
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ def resolve(granules: Iterable[Granule], query: Query, access: Access) -> Iterab
 
     Raises
     ------
+    CredentialsMissing
+        If there are none for the manifests, or they are refused.
+    QueryError
+        If none of the products is of Sentinel-2.
     CatalogueUnavailable
         While iterating: if a manifest cannot be read now, and could be later, unless the query allows an
         incomplete search. What was read is kept.
@@ -78,13 +82,18 @@ def _resolved(
 ) -> Iterator[Granule]:
     sources = query.criteria.get("sources") or SOURCES
     read = documents.read_all((_document(one, sources) for one in granules if _mine(one)), access)
+    came = known = False
     for granule in granules:
+        came, known = True, known or _mine(granule)
         manifest = next(read) if _mine(granule) else None
         files: Mapping[str, _File] = {}
         problem = "the product has no such file"
         properties = granule.properties
         if manifest is None:
             problem = "files are known of Sentinel-2 products only"
+        elif isinstance(manifest, CredentialsMissing | Unauthorized):
+            # That is not this product's: a plan in which nothing can be had would be frozen.
+            raise CredentialsMissing(manifest.message, hint=manifest.hint)
         elif isinstance(manifest, SkystageError):
             if manifest.transient and not query.allow_incomplete:
                 raise CatalogueUnavailable(
@@ -107,6 +116,11 @@ def _resolved(
             properties=properties,
             assets=(*granule.assets, *assets),
             unresolved=(*granule.unresolved, *lacking),
+        )
+    if came and not known:
+        raise QueryError(
+            f"assets: no product is of Sentinel-2: got {', '.join(wanted)}",
+            hint="others have: data, quicklook",
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skystage.cli.arguments import batch, positive
-from skystage.cli.output import DONE, FAILED, out, out_json, say
+from skystage.cli.output import DONE, FAILED, NOTHING, out, out_json, say
 
 if TYPE_CHECKING:
     from skystage.canon import Json
@@ -112,7 +112,12 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"skipped  {one.product}: {one.skipped}")
     for error in found.failures.values():
         say(f"failed   {error}")
-    return FAILED if found.failures else DONE
+    if found.failures:
+        return FAILED
+    if not found.made and not found.skipped:
+        say("no product in it")
+        return NOTHING
+    return DONE
 
 
 def _area(given: str | None, plan: Plan) -> Json:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skystage.cli.arguments import which
-from skystage.cli.output import DONE, out
+from skystage.cli.output import DONE, out, say
+
+if TYPE_CHECKING:
+    from skystage.model import Asset
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +26,17 @@ def run(arguments: argparse.Namespace) -> int:
     from skystage.export import FORMATS
     from skystage.plan import Plan
 
-    for line in FORMATS[arguments.format](Plan(arguments.plan).chosen(arguments.batch, arguments.asset)):
+    tokens = 0
+
+    def counted(assets: Iterable[Asset]) -> Iterator[Asset]:
+        nonlocal tokens
+        for asset in assets:
+            tokens += any(source.auth == "cdse" for source in asset.sources)
+            yield asset
+
+    chosen = Plan(arguments.plan).chosen(arguments.batch, arguments.asset)
+    for line in FORMATS[arguments.format](counted(chosen)):
         out(line)
+    if tokens:
+        say(f"{tokens:,} files want an access token of the Copernicus Data Space: netrc will not do there")
     return DONE

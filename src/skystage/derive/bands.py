@@ -12,7 +12,6 @@ import difflib
 import json
 import math
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +21,7 @@ from skystage.canon import canonical
 from skystage.derive import cogs
 from skystage.derive.clouds import Clouds, clouds
 from skystage.derive.grids import Grid, covering, on_tile
+from skystage.derive.scratch import scratch
 from skystage.derive.sentinel2 import METADATA, Band, Product, radiometry
 from skystage.errors import (
     FetchFailed,
@@ -32,11 +32,9 @@ from skystage.errors import (
     TransferError,
     Unresolvable,
 )
-from skystage.locks import Lock
 from skystage.model import Asset, Granule, Json, iso
 from skystage.plan import Plan
 from skystage.planfile import Batch
-from skystage.staged import HOME
 from skystage.store import Store
 from skystage.verify import digest_file
 from skystage.whole import publish, whole
@@ -282,7 +280,8 @@ def extract_all(
     Raises
     ------
     PlanError
-        If the plan has no such band or product, or no band at all.
+        If the plan has no such band or product, or products without a band. Of a plan that kept nothing
+        nothing is made.
     """
     _check(plan, bands, granules)
     outcome = Outcome()
@@ -343,6 +342,8 @@ def _check(plan: Plan, bands: Sequence[str], granules: Sequence[str]) -> None:
     for granule in plan.granules():
         keys.update(dict.fromkeys(band_assets(granule)))
         ids.add(granule.id)
+    if not ids:
+        return
     if not keys:
         raise PlanError(
             f"{plan.path}: has no bands of Sentinel-2", hint="plan them: assets: [B04_10m, SCL_20m]"
@@ -440,11 +441,9 @@ class _Work:
 
     def run(self, out: Path) -> Extracted:
         """Make them, unless they are there; one process at a time."""
-        home = out / HOME
-        home.mkdir(parents=True, exist_ok=True)
         stem = re.sub(r"[^A-Za-z0-9._-]", "_", self._id)
         folder = out / stem
-        with Lock(home / f"{stem}.lock"):
+        with scratch(out, stem) as work:
             files = self._files()
             found = {name: self._found(folder, name, keys) for name, keys in files.items()}
             lacking = [name for name, receipt in found.items() if receipt is None]
@@ -455,14 +454,8 @@ class _Work:
                 paths = () if skipped else tuple(folder / name for name in files)
                 return Extracted(self._id, paths, noted, already=True, skipped=skipped)
             self._need_files()
-            work = home / f"{stem}.work"
-            shutil.rmtree(work, ignore_errors=True)  # what a killed process left
-            work.mkdir()
-            try:
-                with cogs.quietly(self._threads):
-                    return self._make(folder, work, files, lacking)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
+            with cogs.quietly(self._threads):
+                return self._make(folder, work, files, lacking)
 
     def _files(self) -> dict[str, tuple[str, ...]]:
         """The names of the rasters, each with the keys of its bands."""

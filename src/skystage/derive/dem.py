@@ -15,7 +15,6 @@ import difflib
 import json
 import math
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ from skystage.archives.dem import (
 )
 from skystage.canon import canonical
 from skystage.derive import isce2, tiles
+from skystage.derive.scratch import scratch
 from skystage.errors import (
     FetchFailed,
     Offline,
@@ -49,10 +49,8 @@ from skystage.errors import (
     TransferError,
     Unresolvable,
 )
-from skystage.locks import Lock
 from skystage.model import Asset, Companion, Json
 from skystage.plan import Plan
-from skystage.staged import HOME
 from skystage.store import Store
 from skystage.verify import digest_file
 from skystage.whole import publish
@@ -280,19 +278,9 @@ class _Work:
 
     def run(self, out: Path) -> Stitched:
         """Make it, unless it is there; one process at a time."""
-        home = out / HOME
-        home.mkdir(parents=True, exist_ok=True)
         stem = f"dem_{re.sub(r'[^A-Za-z0-9._-]', '_', self._stack)}_{self._options.name}"
-        with Lock(home / f"{stem}.lock"):
-            if (found := self._found(out, stem)) is not None:
-                return found
-            work = home / f"{stem}.work"
-            shutil.rmtree(work, ignore_errors=True)  # what a killed process left
-            work.mkdir()
-            try:
-                return self._make(out, work, stem)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
+        with scratch(out, stem) as work:
+            return self._found(out, stem) or self._make(out, work, stem)
 
     def _found(self, out: Path, stem: str) -> Stitched | None:
         """What lies there, if it was made of the same and is still what was made."""

@@ -46,6 +46,8 @@ REFLECTANCE, DEPTH, PICTURE, SCENE, MASK = "reflectance", "depth", "picture", "c
 OFFSET_SINCE = "04.00"
 """The baseline since which reflectances have an offset, so that dark pixels are not cut off at 0."""
 OFFSET = -1000.0
+UNNUMBERED = "99.99"
+"""What the metadata of users' own Sen2Cor says for a baseline: no number, but offsets where there are any."""
 _SPECTRAL = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 """In the order of the ``band_id`` of the metadata."""
 _PRODUCT = re.compile(
@@ -202,6 +204,8 @@ def radiometry(product: Product, metadata: bytes | None = None) -> Radiometry:
                 quantification[kind] = float(text)
     except (ET.ParseError, LookupError, ValueError) as error:
         raise StructureError(f"{product.id}: its metadata cannot be read: {error}") from None
+    if baseline == UNNUMBERED and not offsets:
+        offsets = dict.fromkeys(_SPECTRAL, 0.0)
     return Radiometry(quantification, offsets, baseline)
 
 
