@@ -474,6 +474,14 @@ def test_select_tests_the_fields_of_assets() -> None:
     assert filters.selects({"calib_level": [2, 3]}, {"calib_level": "2"})
 
 
+def test_select_tests_what_else_the_archive_says_of_a_file() -> None:
+    asset = Asset(key="data", path="a/b/c/d.fits", properties={"calib_level": 2, "name": "not the file's"})
+    assert selects({"calib_level": [2], "name": "d.fits"}, asset)
+    assert not selects({"calib_level": [3]}, asset)
+    assert Asset.from_json(asset.to_json()) == asset
+    assert "properties" not in Asset(key="data", path="a/b/c/d").to_json()
+
+
 def test_select_is_made_canonical() -> None:
     assert filters.validate_select({"b": [2, 1, 1], "a": [3]}) == {"a": 3, "b": [1, 2]}
 

@@ -161,7 +161,7 @@ def validate_select(select: Mapping[str, Any]) -> dict[str, Json]:
 
 def selects(select: Mapping[str, Json], asset: Asset | Mapping[str, Json]) -> bool:
     """Whether an asset, or what an archive says of one, meets every criterion of ``select``."""
-    fields = asset.to_json() if isinstance(asset, Asset) else asset
+    fields = {**asset.properties, **asset.to_json()} if isinstance(asset, Asset) else asset
     return all(
         _matcher(name, canonical_value(f"select.{name}", value))(_lookup(fields, name))
         for name, value in select.items()

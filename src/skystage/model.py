@@ -197,6 +197,8 @@ class Asset:
     """Algorithm (``md5``, ``blake3``, ``sha256``, ``sha3-256``) to lower-case hex digest."""
     media_type: str | None = None
     sources: tuple[Source, ...] = ()
+    properties: Mapping[str, Json] = field(default_factory=dict)
+    """What else the archive says of the file, in its own words: what ``select`` can test."""
 
     @property
     def name(self) -> str:
@@ -210,6 +212,8 @@ class Asset:
         if self.media_type is not None:
             out["media_type"] = self.media_type
         out["sources"] = [source.to_json() for source in self.sources]
+        if self.properties:
+            out["properties"] = dict(self.properties)
         return out
 
     @classmethod
@@ -222,6 +226,7 @@ class Asset:
             checksums=data["checksums"],
             media_type=data.get("media_type"),
             sources=tuple(Source.from_json(source) for source in data["sources"]),
+            properties=data.get("properties", {}),
         )
 
 
