@@ -476,8 +476,8 @@ def test_select_tests_the_fields_of_assets() -> None:
 
 def test_select_tests_what_else_the_archive_says_of_a_file() -> None:
     asset = Asset(key="data", path="a/b/c/d.fits", properties={"calib_level": 2, "name": "not the file's"})
-    assert selects({"calib_level": [2], "name": "d.fits"}, asset)
-    assert not selects({"calib_level": [3]}, asset)
+    assert filters.selects({"calib_level": [2], "name": "d.fits"}, asset)
+    assert not filters.selects({"calib_level": [3]}, asset)
     assert Asset.from_json(asset.to_json()) == asset
     assert "properties" not in Asset(key="data", path="a/b/c/d").to_json()
 
