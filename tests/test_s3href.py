@@ -123,6 +123,9 @@ def test_a_signature_goes_to_s3_alone():
     assert not s3.belongs(s3.SCHEME, "https", "b.s3.us-west-2.amazonaws.com.evil.org")
     assert not s3.belongs(s3.SCHEME, "https", "b.execute-api.us-west-2.amazonaws.com")
     assert s3href.is_host("s3.amazonaws.com")
+    # Asked and signed as a bucket is, but it is none.
+    assert s3href.is_host("point-123.s3-accesspoint.eu-west-1.amazonaws.com")
+    assert parse("https://point-123.s3-accesspoint.eu-west-1.amazonaws.com/k") is None
 
 
 REGIONS = st.sampled_from(

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,18 @@ def https_url(href: str) -> str:
     """The address to ask for `href`; anything but ``s3://`` is its own."""
     found = s3href.parse(href) if href.startswith(s3href.SCHEME) else None
     return href if found is None else s3href.https(found, endpoint())
+
+
+def region(href: str) -> str:
+    """The region that an address names; else the one to begin with: S3 answers with the right one."""
+    found = s3href.parse(href)
+    return (found and found.region) or DEFAULT_REGION
+
+
+def moved(url: str, region: str) -> str:
+    """The address of the same object in another region; of what is not in Amazon's S3 its own."""
+    found = s3href.parse(url)
+    return url if found is None else s3href.https(replace(found, region=region))
 
 
 def belongs(name: str | None, scheme: str, host: str) -> bool:

@@ -19,6 +19,7 @@ _HOST = re.compile(
     rf"(?:(?P<first>-external-1)|-accelerate(?:\.dualstack)?|(?:-fips)?(?:(?:\.dualstack)?[.-](?P<region>{_REGION}))?)"
     rf"\.amazonaws\.com(?:\.cn)?"
 )
+_ACCESS_POINT = re.compile(rf".+\.s3-accesspoint(?:-fips)?(?:\.dualstack)?\.{_REGION}\.amazonaws\.com(?:\.cn)?")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 """A bucket whose name one wildcard certificate covers: one label of a host's name."""
 
@@ -80,7 +81,7 @@ def parse(href: str) -> S3Object | None:
 
 def is_host(host: str) -> bool:
     """Whether a host, in lower case, is one of S3's own; not those of AWS where anybody's program answers."""
-    return _HOST.fullmatch(host) is not None
+    return _HOST.fullmatch(host) is not None or _ACCESS_POINT.fullmatch(host) is not None
 
 
 def https(found: S3Object, endpoint: str | None = None) -> str:
