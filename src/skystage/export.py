@@ -190,19 +190,20 @@ bring() {
   else
     set -- --etag-save "$part.etag"
   fi
-  token | curl --config - --silent --show-error --fail --location --netrc-optional --cookie '' --retry 5 \
-    --connect-timeout 20 --speed-limit 2000 --speed-time 120 "$@" --output "$part" "$url"
+  status=$(token | curl --config - --silent --show-error --fail --location --netrc-optional --cookie '' \
+    --retry 5 --connect-timeout 20 --speed-limit 2000 --speed-time 120 --write-out '%{http_code}' "$@" \
+    --output "$part" "$url")
   ended=$?
   if [ $ended = 0 ] && proved "$part"; then return 0; fi
-  if [ $ended != 0 ]; then why="curl ended with $ended"; fi
-  case $ended in
-    0 | 22 | 33)
-      # Other bytes, a refusal, or no ranges: what came before is of no use.
+  if [ $ended != 0 ]; then why="curl ended with $ended, the status is $status"; fi
+  case $ended-$status in
+    0-* | 33-* | *-416)
+      # Other bytes, or another version of the file: what came before is of no use.
       rm -f "$part" "$part.etag"
       if [ $resumed = yes ]; then return 1; fi
       return 2
       ;;
-    3 | 23 | 60 | 77) return 2 ;;
+    3-* | 22-* | 23-* | 60-* | 77-*) return 2 ;;
     *) return 1 ;;
   esac
 }

@@ -19,7 +19,9 @@ _HOST = re.compile(
     rf"(?:(?P<first>-external-1)|-accelerate(?:\.dualstack)?|(?:-fips)?(?:(?:\.dualstack)?[.-](?P<region>{_REGION}))?)"
     rf"\.amazonaws\.com(?:\.cn)?"
 )
-_ACCESS_POINT = re.compile(rf".+\.s3-accesspoint(?:-fips)?(?:\.dualstack)?\.{_REGION}\.amazonaws\.com(?:\.cn)?")
+_ACCESS_POINT = re.compile(
+    rf".+\.s3-accesspoint(?:-fips)?(?:\.dualstack)?\.{_REGION}\.amazonaws\.com(?:\.cn)?"
+)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 """A bucket whose name one wildcard certificate covers: one label of a host's name."""
 

@@ -17,7 +17,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--format", choices=("aria2", "curl", "rclone", "rclone-urls", "s3", "urls"), required=True
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="with --format rclone: write the remote that its list wants"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="with --format rclone: write the remote that its list wants",
     )
     which(parser)
 
