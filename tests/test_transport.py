@@ -31,6 +31,7 @@ from skystage.errors import (
 )
 from skystage.fetch import fetch_asset
 from skystage.model import Source
+from skystage.sandbox.accounts import AWS_KEY, AWS_SECRET
 from skystage.transport import Access
 
 ORBITS = "s1-orbits.s3.amazonaws.com"
