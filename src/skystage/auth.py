@@ -5,8 +5,8 @@ every redirect anew: which Authorization does this host get? Hosts that the sche
 get none, whatever a redirect says.
 
 Credentials are looked for in this order: explicit argument, environment, netrc (``$NETRC``, else
-``~/.netrc``), for MAST the keyring. They are never asked for at a prompt, never written, and in no repr, log or error. What
-they bring, a token of a few minutes, is shared between processes (`skystage.tokens`).
+``~/.netrc``), for MAST the keyring. They are never asked for at a prompt, never written, and in no repr, log
+or error. What they bring, a token of a few minutes, is shared between processes (`skystage.tokens`).
 """
 
 from __future__ import annotations
@@ -467,7 +467,8 @@ def _said(answer: Answer) -> str:
 class Mast:
     """MAST: a token of the user's, for data of which the exclusive access period has not ended.
 
-    Public data need none, and come without one where it is refused. The token goes to mast.stsci.edu hosts only.
+    Public data need none, and come without one where it is refused. The token goes to mast.stsci.edu hosts
+    only.
     """
 
     name = "mast"

@@ -1,8 +1,8 @@
 """Criteria: the values that filters may have, made canonical, so that equal questions are equal values.
 
-One value, a list of alternatives, ``{min: , max: }``, ``{contains: [...]}`` or ``{like: ...}``; and for the few
-criteria that skystage works out itself a form of their own. Whatever has no meaning is refused here,
-in one line that names the field, what was given and what is allowed.
+One value, a list of alternatives, ``{min: , max: }``, ``{contains: [...]}`` or ``{like: ...}``; and for the
+few criteria that skystage works out itself a form of their own. Whatever has no meaning is refused here, in
+one line that names the field, what was given and what is allowed.
 """
 
 from __future__ import annotations

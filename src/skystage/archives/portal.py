@@ -82,8 +82,11 @@ class Portal:
         SearchError
             If the portal refuses the question, or cannot be asked.
         """
-        answer = self._page(_service(position), self._asked("COUNT_BIG(*)", filters, position), 1)[0]
+        service, asked = self._asked("COUNT_BIG(*)", filters, position)
+        answer = self._page(service, asked, 1, size=1)[0]
         try:
+            if service == _COLUMNS:
+                return int(answer["paging"]["rowsFiltered"])
             return int(next(iter(answer["data"][0].values())))
         except (LookupError, ValueError, TypeError):
             raise _strange() from None
@@ -96,7 +99,7 @@ class Portal:
         SearchError
             See `count`.
         """
-        yield from self._rows(_service(position), self._asked("*", filters, position))
+        yield from self._rows(*self._asked("*", filters, position))
 
     def products(self, obsids: Sequence[str]) -> list[dict[str, Json]]:
         """The rows of all products of these observations.
@@ -110,7 +113,13 @@ class Portal:
         """
         return list(self._rows("Mast.Caom.Products", {"obsid": ",".join(obsids)}, proved=True))
 
-    def _asked(self, columns: str, filters: Filters, position: Position | None) -> dict[str, Json]:
+    def _asked(
+        self, columns: str, filters: Filters, position: Position | None
+    ) -> tuple[str, dict[str, Json]]:
+        """The service, and its parameters."""
+        if position is not None and not filters:
+            # The others want a filter.
+            return _COLUMNS, dict(zip(("ra", "dec", "radius"), position, strict=True))
         self.columns(position)
         built = self._api.build_filter_set(
             _COLUMNS, _service(position), **{name: list(values) for name, values in filters.items()}
@@ -118,7 +127,7 @@ class Portal:
         asked: dict[str, Json] = {"columns": columns, "filters": built}
         if position is not None:
             asked["position"] = ", ".join(str(number) for number in position)
-        return asked
+        return _service(position), asked
 
     def _rows(
         self, service: str, asked: Mapping[str, Json], *, proved: bool = False
@@ -139,11 +148,11 @@ class Portal:
                 hint="try again",
             )
 
-    def _page(self, service: str, asked: Mapping[str, Json], number: int) -> tuple[dict[str, Json], Table]:
+    def _page(self, service: str, asked: Mapping[str, Json], number: int, size: int | None = None) -> tuple[dict[str, Json], Table]:
         api = self._api
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of answers without rows: that is no fault
-            said = api.service_request_async(service, dict(asked), pagesize=PAGE, page=number)
+            said = api.service_request_async(service, dict(asked), pagesize=size or PAGE, page=number)
             answer: dict[str, Json] = said[0].json()
             if answer.get("status") != "COMPLETE":
                 raise SearchError(f"{TITLE}: {_line(answer.get('msg')) or 'the question is refused'}")
@@ -273,7 +282,7 @@ class _Answer(NamedTuple):
 
 
 def _api(access: Access) -> PortalAPI:
-    """astroquery's portal, led through `Access`."""
+    """The portal as astroquery knows it, led through `Access`."""
     from astroquery.mast.discovery_portal import PortalAPI
 
     class Requests(PortalAPI):  # type: ignore[misc]
