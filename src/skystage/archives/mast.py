@@ -21,7 +21,7 @@ from skystage.archives import Search, mast_records
 from skystage.archives.mast_criteria import COLUMNS, RADIUS, Criteria, around, checks, named, questions, snake
 from skystage.archives.mast_records import ARCHIVE, PUBLIC, SOURCES
 from skystage.archives.portal import LOOKED_UP, Portal, Position, places, resolve
-from skystage.errors import IncompleteSearch, QueryError
+from skystage.errors import IncompleteSearch, QueryError, SearchError
 from skystage.listings import Listings
 from skystage.model import Asset, Granule, Json, Query, Unresolved, canonical
 
@@ -82,6 +82,7 @@ class Mast:
     def sensing(self, granule: Granule) -> str | None:
         """See `skystage.archives.Archive.sensing`. Levels of one exposure are observations of their own."""
         del granule
+        return None  # noqa: RET501 - others have one
 
     def processed(self, granule: Granule) -> str:
         """See `skystage.archives.Archive.processed`."""
@@ -110,8 +111,13 @@ class Mast:
 # Which products
 
 
-def selection(select: Mapping[str, Json], columns: Sequence[str]) -> dict[str, Json]:
+def selection(select: Mapping[str, Json], columns: Sequence[str], *, minimum: bool = True) -> dict[str, Json]:
     """The words of astroquery's ``filter_products``, and columns in snake_case, as fields of assets.
+
+    Parameters
+    ----------
+    minimum
+        Whether the archive says which products it recommends at least (``mrp_only``).
 
     Raises
     ------
@@ -122,7 +128,7 @@ def selection(select: Mapping[str, Json], columns: Sequence[str]) -> dict[str, J
     found: dict[str, Json] = {}
     for name, value in select.items():
         field, wanted = own.get(name), value
-        if name == "mrp_only" and isinstance(value, bool):
+        if name == "mrp_only" and minimum and isinstance(value, bool):
             if not value:
                 continue
             field, wanted = "productGroupDescription", _MINIMUM
@@ -153,7 +159,7 @@ def _check_number(name: str, wanted: Json) -> None:
 
 
 def _found(query: Query, access: Access, search: Search) -> Iterator[Granule]:
-    """All observations: they lie on disk until all have come, since only then it is known which share a name."""
+    """All observations: they lie on disk until all have come, and it is known which share a name."""
     portal = Portal(access)
     position, said = place(query, access)
     known = portal.columns(position)
@@ -178,7 +184,7 @@ def _found(query: Query, access: Access, search: Search) -> Iterator[Granule]:
                 )
         names: dict[str, set[str]] = defaultdict(set)
         wanted = named(query)
-        targets = _Targets(position, said)
+        targets = Targets(position, said)
         spool.seek(0)
         for line in spool:
             row = json.loads(line)
@@ -208,7 +214,7 @@ def place(query: Query, access: Access) -> tuple[Position | None, str]:
     return (None if query.area is None else around(query.area)), ""
 
 
-class _Targets:
+class Targets:
     """Which targets a search around a position has found: a name finds all that is near, not only its own."""
 
     def __init__(self, position: Position | None, said: str) -> None:
@@ -216,11 +222,12 @@ class _Targets:
         self._near: dict[str, float] = {}
 
     def add(self, row: Mapping[str, Json]) -> None:
+        """Take an observation's target into account."""
         if self._position is None or not self._said:
             return
         name, here = (
             str(row.get("target_name") or "without a name"),
-            mast_records.point(row["s_ra"], row["s_dec"]),
+            mast_records.point(row.get("s_ra"), row.get("s_dec")),
         )
         if here is not None:
             lon, lat = here["coordinates"]
@@ -228,6 +235,7 @@ class _Targets:
             self._near[name] = min(far, self._near.get(name, far))
 
     def lines(self) -> list[str]:
+        """The targets by their distance, for people; nothing where no place was named."""
         if self._position is None or not self._said:
             return []
         found = sorted(self._near.items(), key=lambda one: (one[1], one[0]))
@@ -251,7 +259,7 @@ def _resolved(granules: Iterable[Granule], query: Query, access: Access) -> Iter
             if not query.assets and not query.select:
                 raise QueryError(
                     "select: say which products are wanted",
-                    hint="for example select: {mrp_only: true}, {product_type: SCIENCE}, or {extension: fits}",
+                    hint="for example select: {mrp_only: true}, {product_type: SCIENCE} or {extension: fits}",
                 )
             listed = _listed([one.native_id for one in group], portal, known)
             chosen = {one.native_id: _chosen(listed[one.native_id], query) for one in group}
@@ -292,9 +300,12 @@ def _listed(obsids: Sequence[str], portal: Portal, known: Listings) -> dict[str,
     if asked:
         came: dict[str, dict[str, Json]] = {obsid: {} for obsid in asked}
         for row in portal.products(asked):
-            # The observation that was asked for; its products may be those of its parts.
-            parent = str(row.get("parent_obsid") or row.get("obsID"))
-            came.setdefault(parent, {}).setdefault(str(row["dataURI"]), row)
+            # An observation that is made of others has theirs, too: either column may be what was asked for.
+            owners = {str(row.get("parent_obsid")), str(row.get("obsID"))} & came.keys()
+            if not owners:
+                raise SearchError(f"MAST: {row['dataURI']} belongs to no observation that was asked for")
+            for obsid in owners:
+                came[obsid].setdefault(str(row["dataURI"]), row)
         answers = {f"products {obsid}": list(came[obsid].values()) for obsid in asked}
         known.put(answers)
         found |= answers

@@ -84,7 +84,7 @@ def _numbers(value: object, info: ValidationInfo) -> Json:
         "contains" in item or "like" in item for item in items if isinstance(item, Mapping)
     ):
         raise ValueError(
-            "Input should be a number, {min: , max: }, or a list of these (days are MJD; start: and end: take dates)"
+            "Input should be a number, {min: , max: }, or a list of these (days are MJD; start and end take dates)"
         )
     return canonical_value(str(info.field_name), items)
 
@@ -189,9 +189,8 @@ def _field(name: str) -> tuple[Any, Any]:
     return kind | None, Field(default=None, validation_alias=AliasChoices(*names) if len(names) > 1 else None)
 
 
-Criteria: type[BaseModel] = create_model(
-    "Criteria", __base__=_Base, **{name: _field(name) for name in COLUMNS}
-)
+_FIELDS: dict[str, Any] = {name: _field(name) for name in COLUMNS}
+Criteria: type[BaseModel] = create_model("Criteria", __base__=_Base, **_FIELDS)
 Criteria.__doc__ = "What MAST can be asked. `area`, `start` and `end` are common keys."
 
 

@@ -77,12 +77,17 @@ def asset(row: Mapping[str, Json]) -> Asset:
         key=name,
         path="/".join(place),
         size=size if isinstance(size, int) and size > 0 else None,
-        media_type=_MEDIA.get(name.rpartition(".")[2].lower()),
+        media_type=media_type(name),
         sources=(
             Source(href=f"{_DOWNLOAD}{quote(uri, safe=':/')}", auth="mast" if public else "mast-exclusive"),
         ),
         properties={key: value for key, value in row.items() if key != "size"},
     )
+
+
+def media_type(name: str) -> str | None:
+    """What a file is, by the ending of its name."""
+    return _MEDIA.get(name.rpartition(".")[2].lower())
 
 
 def sources(found: Asset, key: str | None, wanted: Sequence[str]) -> tuple[Source, ...]:
@@ -124,7 +129,7 @@ def point(ra: Json, dec: Json) -> dict[str, Json] | None:
 
 
 def region(said: Json) -> dict[str, Json] | None:
-    """A footprint in the form of STC-S (``POLYGON ICRS ra dec ...``, ``CIRCLE ICRS ra dec radius``) as GeoJSON.
+    """A footprint in the form of STC-S as GeoJSON: ``POLYGON ICRS ra dec ...``, ``CIRCLE ICRS ra dec radius``.
 
     Right ascension -180..180 and declination in degrees. Several parts are one geometry. None where it says
     anything else.

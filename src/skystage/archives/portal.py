@@ -1,4 +1,4 @@
-"""MAST's portal and its smaller services: what is asked, whole answers, and nothing of astroquery's own traffic.
+"""MAST's portal and its smaller services: questions, and whole answers.
 
 astroquery knows the columns, writes the filters and reads the tables. Its requests have no time limit and its
 polling no pause, so they go through `Access` here, with its limits, patience and count. Nothing of it is
@@ -148,7 +148,9 @@ class Portal:
                 hint="try again",
             )
 
-    def _page(self, service: str, asked: Mapping[str, Json], number: int, size: int | None = None) -> tuple[dict[str, Json], Table]:
+    def _page(
+        self, service: str, asked: Mapping[str, Json], number: int, size: int | None = None
+    ) -> tuple[dict[str, Json], Table]:
         api = self._api
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of answers without rows: that is no fault
