@@ -40,7 +40,7 @@ from skystage.verify import Digester, blocks, strongest
 
 WAYS = ("link", "copy", "move")
 """How a file gets into the store: as a second name of the same bytes, as a copy, or as its only name."""
-_ENDS = (".zip", ".xml", ".eof", ".kml")
+_ENDS = (".zip", ".xml", ".eof", ".kml", ".fits", ".fz", ".gz")
 """Kinds of file whose structure says by itself that nothing is missing at the end."""
 
 

@@ -384,7 +384,7 @@ class Receipt:
     """Algorithm to hex digest, of the bytes that were written; always with ``sha256``."""
     verified: str
     """The strongest proof: a checksum's algorithm, ``crc32`` of a zip's member, ``manifest`` of a product
-    that came repacked, or ``size+structure``."""
+    that came repacked, ``fits-checksum``, or ``size+structure``."""
     source: str
     """The href that the bytes came from, without query string."""
     staged: datetime
