@@ -33,13 +33,19 @@ _TOKEN = re.compile(
 )
 _STATEMENT = re.compile(
     rf"""{_SKIP} (?P<name> {_WORD} ) {_SKIP} (?P<equals> = )
-    (?P<said> {_SKIP} (?: (?P<word> {_WORD} ) (?! {_SKIP} = ) | {_QUOTED} ) (?: {_SKIP} {_UNIT} )?+ )?+""".encode(),
+    (?P<said> {_SKIP} (?: (?P<word> {_WORD} ) (?! {_SKIP} = ) | {_QUOTED} ) (?: {_SKIP} {_UNIT} )?+
+    )?+""".encode(),
     re.VERBOSE,
 )
 """A name, and what it is set to where that is one word or text: most of a label, at one match each. A word
 before another ``=`` is the name of the next, and nothing was said."""
-_Token: TypeAlias = "re.Match[bytes]"
-_ENDS = {"begin_group": "end_group", "group": "end_group", "begin_object": "end_object", "object": "end_object"}
+_Match: TypeAlias = re.Match[bytes]
+_ENDS = {
+    "begin_group": "end_group",
+    "group": "end_group",
+    "begin_object": "end_object",
+    "object": "end_object",
+}
 _RESERVED = {"end", *_ENDS, *_ENDS.values()}
 _CLOSING = {b"(": b")", b"{": b"}"}
 _DEEPEST = 16
@@ -94,7 +100,7 @@ class Label:
         self.end = self._walk()
 
     def paths(self) -> list[str]:
-        """Where values stand, in the label's spelling: ``IsisCube.Table[2].Name`` in the second of its tables."""
+        """Where values stand, as the label spells it: ``IsisCube.Table[2].Name`` in the second table."""
         return [path for path, _, _ in self._places.values()]
 
     def value(self, path: str) -> Value:
@@ -194,14 +200,14 @@ class Label:
             if not depth:
                 return token.end() if token["unit"] is not None else at
 
-    def _token(self, at: int) -> _Token:
+    def _token(self, at: int) -> _Match:
         token = _TOKEN.match(self._content, at)
         assert token is not None  # noqa: S101 - the last alternative takes whatever there is
         if token["stop"] is not None:
             raise LabelCut(f"{self.name}: is no label, or was cut: it ends without END")
         return token
 
-    def _broken(self, token: _Token, problem: str) -> LabelError:
+    def _broken(self, token: _Match, problem: str) -> LabelError:
         at = token.start("name" if token.re is _STATEMENT else token.lastgroup or 0)
         line = self._content.count(b"\n", 0, at) + 1
         return LabelError(f"{self.name}: is no label: line {line}: {problem}")
