@@ -23,6 +23,9 @@ NEWCOMER = "sandbox-newcomer"
 S3_KEY = "SANDBOX0ACCESS0KEY00"
 S3_SECRET = "sandbox-secret-key"  # noqa: S105 - as above
 """The account's keys for the Copernicus Data Space's S3."""
+AWS_KEY = "SANDBOX0AWS0KEY00000"
+AWS_SECRET = "sandbox-aws-secret-key"  # noqa: S105 - as above
+"""The account's keys at Amazon, for buckets whose readers pay."""
 CAREFUL = "sandbox-careful"
 """An account of the Copernicus Data Space with the same password and a second factor."""
 TOTP_SECRET = "ONXW2ZJANFXGOIDTMVRXEZLU"  # noqa: S105

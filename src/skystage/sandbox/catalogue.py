@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from skystage.errors import SkystageError
 from skystage.sandbox import cdse_records
+from skystage.sandbox.buckets import Bucket
 from skystage.sandbox.files import Content, Made
 from skystage.sandbox.orbits import DENSE_STEP, SPARSE_STEP, OrbitName, parse_name, write_eof
 from skystage.sandbox.payloads import PAYLOAD_SIZE, payload
@@ -172,6 +173,12 @@ class Catalogue:
     """Records of products that are there no more."""
     elevation: dict[str, Path] = field(default_factory=dict)
     """Recorded elevation tiles and geoids, by the name that they are asked for."""
+    planetary: list[Mapping[str, Any]] = field(default_factory=list)
+    """STAC items of the USGS."""
+    earth_search: list[Mapping[str, Any]] = field(default_factory=list)
+    """Recorded STAC items of Earth Search."""
+    buckets: dict[str, Bucket] = field(default_factory=dict)
+    """Public buckets by name, but that of the orbit files."""
     _scenes: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -226,13 +233,15 @@ def parse_time(text: str) -> datetime:
 
 
 def load(directory: Path, payload_size: int = PAYLOAD_SIZE) -> Catalogue:
-    """Load a folder of recordings: ``cmr/`` and ``orbits/``, or ``earth/`` with these in it.
+    """Load a folder of recordings: ``cmr/`` and ``orbits/``, or ``earth/`` with these in it, and ``astro/``.
 
     Raises
     ------
     SkystageError
         If there are no recordings in the folder, or one cannot be read.
     """
+    from skystage.sandbox import planetary
+
     root = directory / "earth" if (directory / "earth").is_dir() else directory
     catalogue = Catalogue(payload_size)
     try:
@@ -240,9 +249,10 @@ def load(directory: Path, payload_size: int = PAYLOAD_SIZE) -> Catalogue:
         _load_orbits(catalogue, root / "orbits")
         _load_elevation(catalogue, root / "dem" / "golden_datasets")
         catalogue.records.extend(cdse_records.load(root / "cdse_odata"))
+        planetary.load(catalogue, directory / "astro")
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise SkystageError(f"cannot read the recordings in {directory}: {error}") from error
-    if not catalogue.granules and not catalogue.orbits and not catalogue.records:
+    if not (catalogue.granules or catalogue.orbits or catalogue.records or catalogue.planetary):
         raise SkystageError(
             f"no recordings in {directory}",
             hint="expected cmr/*.umm.json.gz, orbits/ or cdse_odata/, see docs/sandbox.md",
