@@ -1,8 +1,8 @@
 """STAC APIs that run stac-server, in its manner.
 
 Ten items a page where nothing else is asked for, the newest first; a link to a next page also on the last
-one, which leads to a page without items. What it does not know, such as ``filter``, is ignored without a word, and
-an unknown collection has no items. Sort, fields and query are there.
+one, which leads to a page without items. What it does not know, such as ``filter``, is ignored without a
+word, and an unknown collection has no items. Sort, fields and query are there.
 
 Source: recorded answers of Earth Search, which runs the same software.
 """
