@@ -38,6 +38,18 @@ def skystage(
     return Contestant(name=name, command=command, environ=environ or {})
 
 
+def labels(connections: int) -> Contestant:
+    """What a plan does to know what labels say: read each through the cache, and look up a value."""
+
+    def command(job: Job) -> list[str]:
+        configure(job, connections)
+        wanted = job.work / "files.json"
+        wanted.write_text(json.dumps([asdict(file) for file in job.files]))
+        return [*PYTHON, str(HERE / "labels.py"), str(wanted), str(job.out)]
+
+    return Contestant(name="skystage labels", command=command)
+
+
 def skystage_processes(processes: int, connections: int) -> Contestant:
     """As many processes at once, each with one batch of the plan; the host allows `connections` in all."""
 

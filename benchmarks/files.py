@@ -12,6 +12,7 @@ from pathlib import Path
 from contest import File
 from skystage import plan
 from skystage.model import Asset, Granule, Query, Receipt, Source
+from skystage.sandbox import kaguya, kaguya_labels
 from skystage.store import Store
 
 MB = 1_000_000
@@ -32,6 +33,18 @@ def make(directory: Path, prefix: str, count: int, size: int) -> dict[str, tuple
                 file.write(block)
                 taken.update(block)
         made[name] = (size, taken.hexdigest())
+    return made
+
+
+def make_labels(directory: Path, prefix: str, count: int) -> dict[str, tuple[int, str]]:
+    """Write `count` labels in PVL, of about 7 kB, as the sandbox has them; their names, sizes and digests."""
+    directory.mkdir(parents=True, exist_ok=True)
+    scenes, made = kaguya.scenes(), {}
+    for number in range(count):
+        name = f"{prefix}-{number:05}.caminfo.pvl"
+        content = kaguya_labels.caminfo(scenes[number % len(scenes)])
+        (directory / name).write_bytes(content)
+        made[name] = (len(content), hashlib.sha256(content).hexdigest())
     return made
 
 

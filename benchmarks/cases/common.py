@@ -24,6 +24,7 @@ def served(
     far: bool = False,
     capped: bool = False,
     connections: int = 0,
+    labels: bool = False,
 ) -> Callable[[Bench], AbstractContextManager[Setting]]:
     """The setting of most cases: random files of one size on one server, over TLS.
 
@@ -37,13 +38,19 @@ def served(
         Whether the server gives `CAP` to a connection, and not all it can.
     connections
         Requests at a time that the server allows; 0: any.
+    labels
+        Whether the files are labels in PVL, of the size that they happen to have.
     """
 
     @contextmanager
     def setting(bench: Bench) -> Iterator[Setting]:
         root = bench.room / "www"
-        made = files.make(root, "file", bench.pick(*count), bench.pick(*size))
-        tiny = files.make(root, "tiny", 1, 1000)
+        if labels:
+            made = files.make_labels(root, "file", bench.pick(*count))
+            tiny = files.make_labels(root, "tiny", 1)
+        else:
+            made = files.make(root, "file", bench.pick(*count), bench.pick(*size))
+            tiny = files.make(root, "tiny", 1, 1000)
         rate = CAP if capped else 0
         about = ["TLS"]
         if capped:
