@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import math
-import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -367,17 +366,17 @@ def default_geoid(name: str) -> str:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Load and use dem-stitcher without its progress bars and warnings: a library prints nothing."""
-    had = os.environ.get("TQDM_DISABLE")
-    os.environ["TQDM_DISABLE"] = "1"  # read once, when tqdm is imported
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if had is None:
-            del os.environ["TQDM_DISABLE"]
-        else:
-            os.environ["TQDM_DISABLE"] = had
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from dem_stitcher import merge, stitcher
+
+        # For good: to put them back would be wrong for another thread that is at it.
+        merge.tqdm = stitcher.tqdm = _no_bar
+        yield
+
+
+def _no_bar(iterable: Iterable[Any], **_: object) -> Iterable[Any]:
+    return iterable
 
 
 # --------------------------------------------------------------------------------------------------
