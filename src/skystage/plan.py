@@ -77,6 +77,8 @@ class Header:
         Whether the query asked for fewer than there are.
     degraded
         Catalogues that did not answer, so that a choice may not be the best.
+    notes
+        What the archive has to say of what was found, for people.
     span
         Bytes after the header that hold granules and companions: what batches are cut from.
     length
@@ -95,6 +97,7 @@ class Header:
     totals: Totals
     span: int
     length: int
+    notes: tuple[str, ...] = ()
     digest: str = ""
 
     def to_json(self) -> dict[str, Json]:
@@ -113,6 +116,7 @@ class Header:
             "created": iso(self.created),
             "tools": dict(self.tools),
             "digest": self.digest,
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     @classmethod
@@ -135,6 +139,7 @@ class Header:
             totals=Totals(**data["totals"]),
             span=int(data["span"]),
             length=int(data["length"]),
+            notes=tuple(data.get("notes", ())),
             digest=data["digest"],
         )
 
@@ -221,6 +226,7 @@ def write(
     received: int,
     truncated: bool = False,
     degraded: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Plan:
     """Write a plan: the body to a spool, then the header with its totals, then both in place.
 
@@ -254,6 +260,7 @@ def write(
             totals=counts.totals(),
             span=span,
             length=spool.tell(),
+            notes=notes,
         )
         freeze(path, header.to_json(), spool)
     return Plan(path)

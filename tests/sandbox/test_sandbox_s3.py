@@ -14,8 +14,10 @@ BUCKET = "https://s1-orbits.s3.amazonaws.com"
 HOSTS = (
     BUCKET,
     "https://s1-orbits.s3.us-west-2.amazonaws.com",
-    "https://s3.amazonaws.com/s1-orbits",
+    "https://s1-orbits.s3-us-west-2.amazonaws.com",
+    "https://s1-orbits.s3.dualstack.us-west-2.amazonaws.com",
     "https://s3.us-west-2.amazonaws.com/s1-orbits",
+    "https://s3-us-west-2.amazonaws.com/s1-orbits",
 )
 
 
@@ -40,6 +42,13 @@ def test_every_name_of_the_bucket_lists_and_serves_the_same(session: requests.Se
     found = keys(listing(session, base, prefix="AUX_POEORB"))
     assert len(found) == 45
     assert session.head(f"{base}/{found[0]}", timeout=5).status_code == 200
+
+
+def test_a_bucket_in_the_path_is_at_its_region_only(session: requests.Session) -> None:
+    reply = session.get("https://s3.amazonaws.com/s1-orbits/AUX_POEORB/x.EOF", timeout=5)
+    assert (reply.status_code, reply.headers["x-amz-bucket-region"]) == (301, "us-west-2")
+    assert "PermanentRedirect" in reply.text
+    assert "location" not in reply.headers
 
 
 def test_pages_by_marker_have_no_next_marker(session: requests.Session) -> None:

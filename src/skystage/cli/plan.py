@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             "unresolved": totals.unresolved,
             "degraded": list(header.degraded),
             "dropped": dict(totals.dropped),
+            "notes": list(header.notes),
             "digest": header.digest,
         }
         if arguments.explain:
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             out_array(counts, "explained", drops)
         else:
             out_json(**counts)
+    say(*header.notes)
     say(f"kept     {totals.granules:>7,} granules, {totals.assets:,} assets, {size_text(totals.bytes)}")
     for reason, count in totals.dropped.items():
         say(f"dropped  {count:>7,} {reason}")

@@ -23,6 +23,9 @@ NEWCOMER = "sandbox-newcomer"
 S3_KEY = "SANDBOX0ACCESS0KEY00"
 S3_SECRET = "sandbox-secret-key"  # noqa: S105 - as above
 """The account's keys for the Copernicus Data Space's S3."""
+AWS_KEY = "SANDBOX0AWS0KEY00000"
+AWS_SECRET = "sandbox-aws-secret-key"  # noqa: S105 - as above
+"""The account's keys at Amazon, for buckets whose readers pay."""
 CAREFUL = "sandbox-careful"
 """An account of the Copernicus Data Space with the same password and a second factor."""
 TOTP_SECRET = "ONXW2ZJANFXGOIDTMVRXEZLU"  # noqa: S105
@@ -34,6 +37,7 @@ CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105
 
 EARTHDATA = "urs.earthdata.nasa.gov"
 CDSE = "dataspace.copernicus.eu"
+MAST = "mast.stsci.edu"
 
 
 @dataclass(slots=True)

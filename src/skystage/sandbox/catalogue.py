@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 
 from skystage.errors import SkystageError
 from skystage.sandbox import cdse_records
+from skystage.sandbox.buckets import Bucket
 from skystage.sandbox.files import Content, Made
+from skystage.sandbox.mast_holdings import Holdings
 from skystage.sandbox.orbits import DENSE_STEP, SPARSE_STEP, OrbitName, parse_name, write_eof
 from skystage.sandbox.payloads import PAYLOAD_SIZE, payload
 from skystage.sandbox.sentinel2 import Scene
@@ -172,6 +174,10 @@ class Catalogue:
     """Records of products that are there no more."""
     elevation: dict[str, Path] = field(default_factory=dict)
     """Recorded elevation tiles and geoids, by the name that they are asked for."""
+    buckets: dict[str, Bucket] = field(default_factory=dict)
+    """Public buckets by name, but that of the orbit files."""
+    mast: Holdings = field(default_factory=Holdings)
+    """What MAST has."""
     _scenes: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -16,11 +16,11 @@ from functools import cached_property
 from xml.sax.saxutils import escape
 
 from skystage.sandbox.accounts import S3_KEY, S3_SECRET
+from skystage.sandbox.buckets import error, listing, signed
 from skystage.sandbox.copernicus import Product
 from skystage.sandbox.files import Content
 from skystage.sandbox.messages import Reply, Request
 from skystage.sandbox.ranges import etag, serve
-from skystage.sandbox.s3 import error, listing, signed
 
 HOST = "eodata.dataspace.copernicus.eu"
 BUCKET = "eodata"
