@@ -306,3 +306,40 @@ def test_the_configuration_examples_are_what_the_workflow_and_the_flow_take():
         config = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
         assert set(config) <= set(schema["properties"])
         assert query.parse(config["query"]).archive == archive
+
+
+LIGHTCURVES = ROOT / "docs" / "lightcurves.md"
+
+
+def test_the_commands_about_light_curves_make_one_of_each_target(box, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("matplotlib")
+    from skystage import cli
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "query.yaml").write_text(blocks(LIGHTCURVES, "yaml")[0])
+    (commands,) = blocks(LIGHTCURVES, "console")
+    for line in commands.splitlines():
+        if "derive" in line:
+            box.clear()
+        assert cli.run(shlex.split(line.removeprefix("$ skystage "))) == 0, capsys.readouterr().err
+    assert box.requests() == []
+    tables = sorted((tmp_path / "curves").rglob("*.parquet"))
+    # The 23 targets of the tutorial, and K2SFF's light curve of one of them.
+    assert len(tables) == 24
+    assert all(path.with_suffix(".png").stat().st_size > 10_000 for path in tables)
+    assert (tmp_path / "all.parquet").stat().st_size > 100_000
+    (program,) = blocks(LIGHTCURVES, "python")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    assert run([sys.executable, "-c", program], environment).startswith("24 light curves, ")
+
+
+def test_the_flags_of_the_page_are_those_of_the_code():
+    from skystage.derive.curves import KEPLER, TESS
+
+    table = LIGHTCURVES.read_text().partition("| bit, from 0 |")[2].splitlines()[2:]
+    said = [[cell.strip() for cell in line.split("|")[1:4]] for line in table if line.startswith("|")]
+    for column, flags in ((1, KEPLER), (2, TESS)):
+        assert {int(row[0]): row[column] for row in said if row[column]} == flags.meanings
+    for name in ("default", "hard"):
+        assert f"| `{name}` | {KEPLER.mask(name)} | {TESS.mask(name)} |" in LIGHTCURVES.read_text()
