@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from skystage.batch import fetch_all, fetch_plan
     from skystage.errors import SkystageError
     from skystage.fetch import fetch_asset
+    from skystage.frames import geodataframe
     from skystage.model import Asset, Granule, Query, Receipt, Source
     from skystage.plan import Plan
     from skystage.planning import build as build_plan
@@ -42,6 +43,7 @@ _PUBLIC = {
     "fetch_asset": ("skystage.fetch", "fetch_asset"),
     "fetch_all": ("skystage.batch", "fetch_all"),
     "fetch_plan": ("skystage.batch", "fetch_plan"),
+    "geodataframe": ("skystage.frames", "geodataframe"),
     "parse_query": ("skystage.query", "parse"),
     "release_plan": ("skystage.release", "release_plan"),
     "read_query": ("skystage.query", "read"),
@@ -65,6 +67,7 @@ __all__ = [
     "fetch_all",
     "fetch_asset",
     "fetch_plan",
+    "geodataframe",
     "parse_query",
     "read_query",
     "release_plan",

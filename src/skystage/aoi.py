@@ -23,6 +23,7 @@ import pyproj
 import shapely
 from shapely.geometry import mapping, shape
 
+from skystage import bodies
 from skystage.errors import AreaError
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ _PIECES = 64
 """A projected outline is cut into pieces of this part of its extent, so that edges stay where they were."""
 
 RADII = {"moon": 1737.4e3, "mars": 3389.5e3, "mercury": 2439.4e3, "venus": 6051.8e3, "sky": 1.0}
-"""Mean radii in metres, IAU WGCCRE 2015 (Archinal et al. 2018, tables 5 and 6); the sky is a unit sphere."""
+"""Mean radii in metres, IAU WGCCRE 2015 (Archinal et al. 2018, tables 5 and 6); the sky is a unit sphere.
+
+Of other bodies it is the radius of the sphere that their coordinates are on.
+"""
 
 # Gauss-Legendre on 0..1: with 10 nodes an edge of 180 degrees is exact to 1e-12.
 _NODES, _WEIGHTS = (np.asarray(side) for side in np.polynomial.legendre.leggauss(10))
@@ -112,7 +116,7 @@ class Area:
     geometry
         What `parse` returned.
     body
-        One of `skystage.model.BODIES`.
+        See `skystage.model.Granule`.
     """
 
     def __init__(self, geometry: Mapping[str, Any], body: str = "earth") -> None:
@@ -476,9 +480,10 @@ def _axis(body: str) -> tuple[float, float]:
     if body == "earth":
         geod = pyproj.Geod(ellps="WGS84")
         return geod.a, math.sqrt(geod.es)
-    if body not in RADII:
-        raise AreaError(f"body: {body!r} has no known size", hint=f"known: earth, {', '.join(RADII)}")
-    return RADII[body], 0.0
+    size = RADII.get(body) or bodies.radius(body)
+    if size is None:
+        raise AreaError(f"body: {body!r} has no known size", hint=f"known: {', '.join(bodies.names())}")
+    return size, 0.0
 
 
 def _area(found: BaseGeometry, body: str) -> float:

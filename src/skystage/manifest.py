@@ -6,7 +6,6 @@ runs of one plan give equal manifests but for the times.
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import os
 from collections.abc import Iterable, Iterator
@@ -15,19 +14,14 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
-from skystage import multihash
+from skystage import items, multihash
 from skystage.errors import SkystageError
-from skystage.model import Asset, Companion, Granule, Json, Receipt, Release, canonical, iso
+from skystage.model import Asset, Companion, Json, Receipt, Release, canonical, iso
 from skystage.plan import Once, Plan
 from skystage.s3 import https_url
 from skystage.store import Store
 from skystage.whole import whole
 
-STAC = "1.1.0"
-EXTENSIONS = [
-    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-    "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json",
-]
 CHECKSUMS = "checksums.txt"
 COLUMNS = ("Local Path", "Status", "Message", "URL")
 """Of astroquery's table."""
@@ -73,15 +67,15 @@ def write(plan: Plan, store: Store, path: Path) -> Written:
             _write_table(file, _rows(plan, store, base, written), commented=path.suffix == ".ecsv")
         return written
     with whole(path.with_name(CHECKSUMS)) as listed, listed.open("w", encoding="utf-8") as sums:
-        items = _items(plan, store, base, sums, written)
+        found = _items(plan, store, base, sums, written)
         if path.suffix == ".json":
             with whole(path) as part, part.open("w", encoding="utf-8") as file:
                 file.write('{"type":"FeatureCollection","features":[')
-                for number, item in enumerate(items):
+                for number, item in enumerate(found):
                     file.write(f"{',' if number else ''}\n{canonical(item)}")
                 file.write("\n]}\n")
         else:
-            _write_parquet(path, list(items))
+            items.write_parquet(path, list(found), {granule.body for granule in plan.granules()})
     return written
 
 
@@ -111,7 +105,7 @@ def _items(plan: Plan, store: Store, base: Path, sums: TextIO, written: Written)
     for granule in plan.granules():
         if assets := {asset.key: said for asset, _, said in held(granule.assets)}:
             written.items += 1
-            yield _item(granule, assets)
+            yield items.item(granule, assets)
     for companion in plan.companions():
         if found := list(held(companion.assets)):
             written.items += 1
@@ -158,8 +152,8 @@ def _write_table(file: TextIO, rows: Iterable[tuple[str, ...]], *, commented: bo
 def _companion_item(companion: Companion, moment: str, assets: dict[str, Json]) -> dict[str, Json]:
     item: dict[str, Json] = {
         "type": "Feature",
-        "stac_version": STAC,
-        "stac_extensions": EXTENSIONS,
+        "stac_version": items.STAC,
+        "stac_extensions": items.EXTENSIONS,
         "id": companion.id,
         "geometry": None,
         "properties": {
@@ -174,43 +168,9 @@ def _companion_item(companion: Companion, moment: str, assets: dict[str, Json]) 
     if companion.bounds:
         rings = [[[w, s], [e, s], [e, n], [w, n], [w, s]] for w, s, e, n in companion.bounds]
         item["geometry"] = {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
-        item["bbox"] = _bbox(item["geometry"])
+        item["bbox"] = items.bbox(item["geometry"])
     if companion.unresolved:
         item["properties"]["skystage:unresolved"] = [missing.to_json() for missing in companion.unresolved]
-    return item
-
-
-def _item(granule: Granule, assets: dict[str, Json]) -> dict[str, Json]:
-    times: dict[str, Json] = {"datetime": None}
-    if granule.start is not None and granule.stop is not None:
-        times = {
-            "datetime": iso(granule.start),
-            "start_datetime": iso(granule.start),
-            "end_datetime": iso(granule.stop),
-        }
-    item: dict[str, Json] = {
-        "type": "Feature",
-        "stac_version": STAC,
-        "stac_extensions": EXTENSIONS,
-        "id": granule.id,
-        "geometry": granule.geometry,
-        "properties": {
-            **granule.properties,
-            **times,
-            "skystage:archive": granule.archive,
-            # STAC's own field must be a link to a collection's document, and archives have none.
-            "skystage:collection": granule.collection,
-            "skystage:stack": granule.stack,
-        },
-        "links": [],
-        "assets": assets,
-    }
-    if granule.geometry is not None:
-        item["bbox"] = _bbox(granule.geometry)
-    if granule.body != "earth":
-        item["properties"]["ssys:targets"] = [granule.body.capitalize()]
-    if granule.unresolved:
-        item["properties"]["skystage:unresolved"] = [missing.to_json() for missing in granule.unresolved]
     return item
 
 
@@ -233,39 +193,3 @@ def _released(asset: Asset, release: Release) -> dict[str, Json]:
     """What was staged is no more here: the first source is where it can be had."""
     href = asset.sources[0].href if asset.sources else asset.path
     return {**_asset(asset, release.receipt, href), "skystage:released": iso(release.released)}
-
-
-def _bbox(geometry: Json) -> list[float]:
-    """West, south, east, north; west > east where the parts lie on both sides of the antimeridian."""
-    shells = geometry["coordinates"]
-    parts = [list(_points(part)) for part in (shells if geometry["type"].startswith("Multi") else [shells])]
-    boxes = [(min(x), min(y), max(x), max(y)) for x, y in (zip(*part, strict=True) for part in parts)]
-    south, north = min(box[1] for box in boxes), max(box[3] for box in boxes)
-    west, east = min(box[0] for box in boxes), max(box[2] for box in boxes)
-    if west == -180 and east == 180 and len(boxes) > 1:
-        west = min(box[0] for box in boxes if box[2] == 180)
-        east = max(box[2] for box in boxes if box[0] == -180)
-    return [west, south, east, north]
-
-
-def _points(coordinates: Json) -> Iterator[tuple[float, float]]:
-    if isinstance(coordinates[0], int | float):
-        yield coordinates[0], coordinates[1]
-        return
-    for part in coordinates:
-        yield from _points(part)
-
-
-def _write_parquet(path: Path, items: list[Json]) -> None:
-    try:
-        import rustac
-    except ImportError as error:
-        raise SkystageError(
-            f"{path}: GeoParquet needs the package rustac", hint="pip install 'skystage[parquet]'"
-        ) from error
-    with whole(path) as part:
-
-        async def run() -> None:
-            await rustac.write(str(part), items)
-
-        asyncio.run(run())

@@ -273,7 +273,7 @@ class Granule:
     stop: datetime | None = None
     """Sensing interval, UTC."""
     body: str = "earth"
-    """One of `BODIES`."""
+    """One of `BODIES`, or another one's name in lower case."""
     geometry: Mapping[str, Json] | None = None
     """Footprint: a GeoJSON geometry in degrees of the body; on the sky right ascension and declination."""
     stack: str = ""

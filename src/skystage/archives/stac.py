@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from skystage import bodies
 from skystage.archives import Search, cdse_records
 from skystage.archives.stac_items import ARCHIVE, granule
 from skystage.archives.values import Many
@@ -62,6 +63,8 @@ PROPERTIES = {
     "target": "ssys:targets",
     "tile": "grid:code",
 }
+TARGETS = "ssys:targets"
+"""The bodies that something is about, in the extension of that name."""
 _OURS = ("datetime", "start_datetime", "end_datetime", "grid:code", "order:status", "ssys:targets")
 """Properties that granules are made of."""
 _ORDERED = ("orderable", "ordered", "pending", "shipping")
@@ -104,6 +107,12 @@ def _texts(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _known_body(value: str) -> str:
+    if (name := value.lower()) not in bodies.names():
+        raise ValueError(f"not one of: {', '.join(bodies.names())}")
+    return name
+
+
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -119,7 +128,7 @@ class Criteria(BaseModel):
     query: Annotated[dict[str, Any], BeforeValidator(_query)] | None = None
     """Properties and their values, in the forms that filters have; servers are asked, where they can be."""
     cql2: Annotated[Any, AfterValidator(_cql2)] | None = None
-    body: Literal["earth", "moon", "mars", "mercury", "venus"] | None = None
+    body: Annotated[str, AfterValidator(_known_body)] | None = None
     """The body that the area lies on."""
     sortby: (
         Annotated[list[Name], BeforeValidator(_texts), Field(min_length=1), AfterValidator(_sorted_by)] | None
@@ -310,7 +319,7 @@ def _kept_properties(asked: Mapping[str, Json]) -> set[str] | None:
     """The properties to keep where the query names some: those, and those that it tests."""
     if "fields" not in asked:
         return None
-    return {*asked["fields"], *(_property(name) for name in asked.get("query", ())), "ssys:targets", MATCHES}
+    return {*asked["fields"], *(_property(name) for name in asked.get("query", ())), TARGETS, MATCHES}
 
 
 def _property(name: str) -> str:
@@ -533,9 +542,9 @@ def _walked(
     url = query.criteria["url"]
     wanted, ids = query.criteria.get("collections"), query.criteria.get("ids")
     seen = {url}
-    ways: list[tuple[str, str | None, dict[str, Any] | None]] = [(url, None, document)]
+    ways: list[tuple[str, str | None, Json, dict[str, Any] | None]] = [(url, None, None, document)]
     while ways:
-        href, inside, found = ways.pop()
+        href, inside, targets, found = ways.pop()
         try:
             found = _document(io, href) if found is None else found
         except (APIError, OSError, SearchError) as error:
@@ -549,19 +558,23 @@ def _walked(
         if "features" in found or found.get("type") == "Feature":
             for said in found.get("features", [found]):
                 item = _item(said, href, inside)
+                if targets is not None:
+                    item.said["properties"].setdefault(TARGETS, targets)
                 if (ids is None or item.said["id"] in ids) and (wanted is None or item.collection in wanted):
                     yield item
             continue
         if found.get("type") == "Collection":
             inside = str(found.get("id"))
             answer.collections.add(inside)
+        # The body may be said once, of a whole collection or catalogue.
+        targets = found.get(TARGETS, targets)
         unwanted = wanted is not None and inside is not None and inside not in wanted
         for link in reversed(found.get("links") or ()):
             if link.get("rel") == "child" or (link.get("rel") == "item" and not unwanted):
                 way = urljoin(href, link["href"])
                 if way not in seen:
                     seen.add(way)
-                    ways.append((way, inside, None))
+                    ways.append((way, inside, targets, None))
 
 
 def _item(said: Json, base: str, inside: str | None) -> _Item:

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "derive orbits": "pair scenes with orbit files, and lay them out for other tools",
     "derive dem": "stitch staged tiles into one elevation raster a stack",
     "derive bands": "cut staged Sentinel-2 bands to an area, as cloud-optimised GeoTIFFs",
+    "derive unpack": "unpack staged archives (tar, zip), safely",
     "derive sheet": "draw small pictures of Sentinel-2 products, in time order, as one PNG",
     "derive lightcurves": "make tables and pictures of staged light curves",
     "derive labels": "values of staged PVL labels as a table: CSV, JSON, Parquet",

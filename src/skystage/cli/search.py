@@ -14,7 +14,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="QUERY.yaml", help="- for standard input")
     parser.add_argument("--geojson", action="store_true", help="footprints as GeoJSON on stdout")
     parser.add_argument(
-        "-o", dest="output", type=Path, metavar="FILE.ndjson", help="write the granules here: see plan --from"
+        "-o",
+        dest="output",
+        type=Path,
+        metavar="FILE",
+        help="*.ndjson: granules for plan --from; *.parquet: GeoParquet",
     )
     parser.add_argument("--allow-empty", action="store_true", help="exit 0 also when nothing matches")
 
@@ -30,7 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
     asked = read_query(arguments.query)
     # On disk until the search has proved complete: half of an answer is none.
     with tempfile.TemporaryDirectory() as folder:
-        found = search(asked, arguments.output or Path(folder) / "granules.ndjson", Access())
+        table = arguments.output is not None and arguments.output.suffix == ".parquet"
+        kept = None if table else arguments.output
+        found = search(asked, kept or Path(folder) / "granules.ndjson", Access())
+        if table:
+            from skystage.items import found_item, write_parquet
+
+            bodies = {granule.body for granule in found.granules()}
+            write_parquet(arguments.output, [found_item(one) for one in found.granules()], bodies)
         if arguments.geojson:
             from skystage.maps.geojson import feature
 
