@@ -993,6 +993,16 @@ def test_wrong_words_are_exit_code_2(planned, run, store, tmp_path, words, said)
     assert said in err
 
 
+def test_a_batch_may_be_empty(planned, run, store, tmp_path):
+    plan = planned({OLD: ["B04_10m"], NEW: ["B04_10m"]})
+    codes = [
+        run(plan.path, "--store", store.root, "-o", tmp_path / "out", "--batch", f"{i}/9")[0]
+        for i in range(1, 10)
+    ]
+    assert codes == [0] * 9
+    assert len(list((tmp_path / "out").glob("*/*.tif"))) == 2
+
+
 def test_of_a_plan_that_kept_nothing_nothing_is_made(store, tmp_path, capsys):
     empty = plans.write(
         tmp_path / "empty.ndjson", query=Query(archive="cdse"), granules=[], hits=0, received=0
