@@ -268,7 +268,7 @@ def band_options(bands):
     found = []
     for name, value in bands.items():
         option = "band" if name == "keys" else name.replace("_", "-")
-        if value in (None, False):
+        if value is None or value is False:  # 0 is a value
             continue
         if value is True:
             found.append(f"--{option}")
