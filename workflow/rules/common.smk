@@ -259,7 +259,8 @@ def sheet_of(wildcards, input, output):
     """What a contact sheet is drawn of: the folder of rasters, or the plan and its store."""
     if BANDS is not None and not BANDS.get("stack"):
         folder = above(1, "bands")(wildcards, output)
-        return shlex.quote(folder)
+        # What an earlier run made lies there too, of other dates or with more cloud.
+        return f"{shlex.quote(folder)} --made {shlex.join(input.extracted)}"
     return f"{shlex.quote(input.plan)} --store {shlex.quote(STORE)}"
 
 
