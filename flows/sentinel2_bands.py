@@ -79,16 +79,18 @@ def sentinel2_bands(
     made = planned(query, results, plan=plan, allow_empty=allow_empty)
     where, rasters = Path(store) if store else results / "store", results / "bands"
     fetch_everything(made, where, granules=batch_granules, jobs=jobs, task=fetch_bands)
+    cut: list[Path] | None = None
     if bands is not None:
         count = count_batches(made, batch_granules)
-        finish(
+        done = finish(
             extract_bands.submit(made, where, rasters, number, count, bands=bands)
             for number in range(1, count + 1)
         )
+        cut = [Path(path) for one in done for path in one["paths"]]
     if sheet:
         # Several bands in one file are no picture: then it is drawn of whole tiles.
-        cut = bands is not None and not bands.get("stack")
-        contact_sheet(made, where, results / "sheet.png", show=sheet, rasters=rasters if cut else None)
+        folder = rasters if bands is not None and not bands.get("stack") else None
+        contact_sheet(made, where, results / "sheet.png", show=sheet, rasters=folder, made=cut)
     return write_manifest(made, where, results / "items.json")
 
 

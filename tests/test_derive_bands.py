@@ -794,6 +794,20 @@ def test_what_is_not_staged_is_named_with_the_command_that_brings_it(planned, st
     assert f"--granule {NEW} --asset B04_10m --asset B11_20m --asset SCL_20m" in said
 
 
+def test_each_file_that_is_not_staged_is_counted_once(planned, store, tmp_path):
+    plan = planned(stage=False)
+    with pytest.raises(FetchFailed) as caught:
+        extract_all(plan, store, tmp_path / "out", bands=["SCL_20m"]).raise_for_failures()
+    assert all("_SCL_20m.jp2: not staged" in str(error) for error in caught.value.failures.values())
+
+
+def test_two_files_of_one_band_are_refused(jp2s, tmp_path):
+    files = [jp2s("B04_10m", seed) for seed in (1, 2)]
+    with pytest.raises(QueryError, match="a second B04_10m"):
+        extract(files, tmp_path / "out", product=NEW)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_cannot_be_had_fails_unless_the_query_allows_it(planned, store, tmp_path):
     gap = [Unresolved(key="B8A_20m", reason="the product has none")]
     strict = planned({NEW: ["B04_10m"]}, unresolved=gap)
@@ -977,6 +991,16 @@ def test_wrong_words_are_exit_code_2(planned, run, store, tmp_path, words, said)
     code, _, err = run(tmp_path / "plan.ndjson", "--store", store.root, "-o", tmp_path / "out", *words)
     assert code == 2
     assert said in err
+
+
+def test_a_batch_may_be_empty(planned, run, store, tmp_path):
+    plan = planned({OLD: ["B04_10m"], NEW: ["B04_10m"]})
+    codes = [
+        run(plan.path, "--store", store.root, "-o", tmp_path / "out", "--batch", f"{i}/9")[0]
+        for i in range(1, 10)
+    ]
+    assert codes == [0] * 9
+    assert len(list((tmp_path / "out").glob("*/*.tif"))) == 2
 
 
 def test_of_a_plan_that_kept_nothing_nothing_is_made(store, tmp_path, capsys):

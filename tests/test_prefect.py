@@ -415,6 +415,22 @@ def test_bands_that_cannot_be_cut_are_found_before_anything_is_asked(box, flows,
     assert box.requests() == []
 
 
+def test_of_a_sheet_only_what_this_run_made_and_of_nothing_an_empty_one(box, server, tmp_path):
+    from matplotlib.image import imread
+
+    query = {"archive": "cdse", "collection": "SENTINEL-2", "tile": "31UFS", "product_type": "S2MSI2A"}
+    query |= {"start": "2018-06-17", "end": "2018-06-20", "assets": ["SCL_20m"], "cloud_cover": {"max": 20}}
+    flow = imported(ROOT / "flows" / "sentinel2_bands.py").sentinel2_bands
+    high = []
+    for more in ({}, {"end": "2018-06-17"}, {"tile": "01CCV"}):
+        flow(query=query | more, results=tmp_path, bands={}, sheet="SCL", allow_empty=True)
+        high.append(imread(tmp_path / "sheet.png").shape[:2])
+    assert len(list((tmp_path / "bands").glob("*/*.tif"))) == 2, "what was made before lies there still"
+    two, one, none = high
+    assert two[1] > one[1] == none[1]
+    assert one[0] > none[0]
+
+
 def test_a_product_that_cannot_be_cut_is_named_and_the_others_are_cut(box, access, server, tmp_path):
     from prefect import flow
 

@@ -216,6 +216,14 @@ def test_each_status_is_its_own_error(status, error, transient):
     assert str(status) in str(found)
 
 
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch"])
+def test_keys_that_s3_does_not_take_are_refused_credentials(code):
+    found = failure(answer(403, excerpt=f"{code}: no"), "x")
+    assert type(found) is errors.Unauthorized
+    assert "(403)" in str(found)
+    assert "access key" in found.hint
+
+
 def test_licence_terms_are_told_apart_from_other_refusals_with_the_page_to_visit():
     body = '{"status_code":403,"error_description":"EULA Acceptance Failure","resolution_url":"https://urs/approve"}'
     found = failure(answer(403, excerpt=body), "x")

@@ -195,12 +195,6 @@ def test_a_log_in_that_is_refused_is_no_gap_in_a_plan(monkeypatch, error):
         resolved(["SCL_20m"], monkeypatch, error("refused", hint="check the password"))
 
 
-def test_a_record_that_names_no_place_in_the_bucket_has_the_other_sources(monkeypatch):
-    nowhere = replace(PRODUCT, properties={})
-    (granule,) = resolved(["SCL_20m"], monkeypatch, manifest((SCL, "MD5", "0" * 32)), granules=[nowhere])
-    assert [one.auth for one in granule.asset("SCL_20m").sources] == ["cdse", "cdse"]
-
-
 def test_files_of_other_missions_are_not_looked_for(monkeypatch):
     radar = replace(PRODUCT, id="S1A_IW_SLC__1SDV_20180108T020733_20180108T020800_020057_0272C8_8661")
     read = manifest((SCL, "MD5", "0" * 32))

@@ -247,6 +247,38 @@ def test_a_plan_of_which_nothing_can_be_drawn_is_refused(planned, store, tmp_pat
         of_folder(tmp_path)
 
 
+def test_what_an_earlier_run_made_is_not_drawn_when_one_run_is_asked_for(made, run, tmp_path):
+    made(product(1), B04_10m=100)
+    made(product(3), B04_10m=7000)
+    folder = made(product(2), Options(scale=True), B04_10m=2000)
+    receipt, path = tmp_path / "made.json", tmp_path / "sheet.png"
+    rasters = [f"elsewhere/{product(day)}/{STEM}_B04_10m{end}.tif" for day, end in ((2, "_scaled"), (3, ""))]
+    receipt.write_text(json.dumps({"made": [{"paths": [one]} for one in rasters], "skipped": []}))
+    code, out, _ = run(folder, "--made", receipt, "-o", path, "--json")
+    assert (code, json.loads(out)["products"]) == (0, [product(2), product(3)])
+    assert [middle(path, column)[0] for column in (0, 1)] == [102, 255]
+
+
+def test_of_runs_that_made_nothing_the_sheet_is_empty(run, tmp_path, store):
+    receipt, path = tmp_path / "made.json", tmp_path / "sheet.png"
+    receipt.write_text('{"made": []}')
+    code, out, err = run(tmp_path / "nowhere", "--made", receipt, "--show", "SCL", "-o", path, "--json")
+    assert (code, json.loads(out)["products"], json.loads(out)["shown"]) == (0, [], "SCL")
+    assert "0 products on the sheet" in err
+    assert look(path).size
+    plan = tmp_path / "plan.ndjson"
+    plans.write(plan, query=Query(archive="cdse"), granules=[], hits=0, received=0)
+    assert run(plan, "--store", store.root, "-o", path)[0] == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"made": 3}', '{"made": [{}]}', '{"made": [{"paths": [1]}]}'])
+def test_what_no_run_printed_is_refused(run, tmp_path, text):
+    (tmp_path / "made.json").write_text(text)
+    code, _, err = run(tmp_path, "--made", tmp_path / "made.json", "-o", tmp_path / "sheet.png")
+    assert code == 2
+    assert "made.json is not what `skystage derive bands --json` prints" in err
+
+
 def test_too_many_products_are_refused_before_any_is_read(tmp_path):
     shots = [Shot(Product.named("x"), {"B04_10m": (tmp_path / "none", 1)})] * 100_000
     with pytest.raises(MapError, match="100,000 products are too many"):
@@ -295,6 +327,7 @@ def test_wrong_words_are_exit_code_2(made, planned, run, store, tmp_path):
     for words, said in (
         ((folder, "-o", "sheet.jpg"), "is no .png"),
         ((folder, "--store", store.root, "-o", "s.png"), "is for a plan"),
+        ((plan, "--store", store.root, "--made", plan, "-o", "s.png"), "--made: is for a folder"),
         ((plan, "-o", "s.png"), "where are the bands"),
         ((tmp_path / "nothing", "--store", "s", "-o", "s.png"), "nothing"),
     ):

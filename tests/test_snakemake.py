@@ -366,6 +366,20 @@ def test_bands_are_cut_and_the_cloudy_are_skipped_and_a_second_run_does_nothing(
     assert "rule fetch_batch:" not in changed
     assert len(rasters(results / "bands")) == 6
     assert box.requests() == []
+    assert "3 products on the sheet" in (work / "logs" / "sheet.log").read_text()
+    # What was made then lies there still, and is not drawn.
+    config["bands"]["max_cloud"] = 0
+    snakemake(sheet="B04", **config)
+    assert len(rasters(results / "bands")) == 6
+    assert 'of the area, at most 0"' in "".join(map(Path.read_text, (results / "extracted").iterdir()))
+    assert "2 products on the sheet" in (work / "logs" / "sheet.log").read_text()
+
+
+def test_of_nothing_nothing_is_cut_and_the_sheet_is_empty(box, work, snakemake):
+    config = {**BANDS, "query": {**BANDS["query"], "tile": "01CCV"}, "allow_empty": True, "sheet": "B04"}
+    snakemake(**config)
+    assert "0 products on the sheet" in (work / "logs" / "sheet.log").read_text()
+    assert staged(work / "results") == []
 
 
 def test_of_a_locked_plan_the_rasters_are_outputs_and_what_is_deleted_is_cut_again(

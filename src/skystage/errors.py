@@ -17,7 +17,7 @@
     ├── StoreError                exit 1   the store cannot be used as it is
     ├── Stopped                   exit 1   transient: the caller asked to stop
     ├── TransferError             exit 4   one asset could not be had
-    │   ├── Unauthorized                   401: the credentials were not accepted
+    │   ├── Unauthorized                   401; 403 of S3: the credentials were not accepted
     │   ├── Forbidden                      403
     │   │   └── TermsNotAccepted           403: licence terms to accept first
     │   ├── NotFound                       404, 410
@@ -165,7 +165,7 @@ class TransferError(SkystageError):
 
 
 class Unauthorized(TransferError):
-    """401: the host did not accept the credentials."""
+    """401, and 403 of S3 for wrong keys: the host did not accept the credentials."""
 
 
 class Forbidden(TransferError):

@@ -257,10 +257,10 @@ def failure(head: Head, name: str) -> TransferError:
             retry_after=retry_after(head),
         )
     said = f": {head.excerpt}" if head.excerpt else ""
-    if status == 401:
+    helps = next((_REFUSALS[code] for code in _REFUSALS if code in head.excerpt), None)
+    if status == 401 or (status == 403 and helps is not None):
         return Unauthorized(
-            f"{name}: the host refused the credentials (401){said}",
-            hint=next((_REFUSALS[code] for code in _REFUSALS if code in head.excerpt), _WHICH),
+            f"{name}: the host refused the credentials ({status}){said}", hint=helps or _WHICH
         )
     if status == 403:
         page = _resolution_url(head)
@@ -286,14 +286,17 @@ def failure(head: Head, name: str) -> TransferError:
 
 
 _WHICH = "run `skystage doctor` to see which are used, and from where"
+_KEYS = f"the access key is not known, or its secret is another: {_WHICH}"
 _REFUSALS = {
     "DAT-ZIP-109": "the token has expired: one in CDSE_TOKEN lives for ten minutes; a user name and password "
     "bring others",
     "DAT-ZIP-604": "the host does not know the token: CDSE_TOKEN must be one of the Copernicus Data Space",
     "DAT-ZIP-609": "the client of CDSE_CLIENT_ID may not download, as those of Sentinel Hub may not: set "
     "CDSE_USERNAME and CDSE_PASSWORD instead",
+    "InvalidAccessKeyId": _KEYS,
+    "SignatureDoesNotMatch": _KEYS,
 }
-"""What helps, by the code that the Copernicus Data Space gives to a 401."""
+"""What helps, by the code that the Copernicus Data Space gives to a 401, and S3 to a 403."""
 
 
 def retry_after(head: Head, now: float | None = None) -> float | None:

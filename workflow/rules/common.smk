@@ -259,7 +259,8 @@ def sheet_of(wildcards, input, output):
     """What a contact sheet is drawn of: the folder of rasters, or the plan and its store."""
     if BANDS is not None and not BANDS.get("stack"):
         folder = above(1, "bands")(wildcards, output)
-        return shlex.quote(folder)
+        # What an earlier run made lies there too, of other dates or with more cloud.
+        return f"{shlex.quote(folder)} --made {shlex.join(input.extracted)}"
     return f"{shlex.quote(input.plan)} --store {shlex.quote(STORE)}"
 
 
@@ -268,7 +269,7 @@ def band_options(bands):
     found = []
     for name, value in bands.items():
         option = "band" if name == "keys" else name.replace("_", "-")
-        if value in (None, False):
+        if value is None or value is False:  # 0 is a value
             continue
         if value is True:
             found.append(f"--{option}")

@@ -233,7 +233,7 @@ def extract(
     Raises
     ------
     QueryError
-        If a file's name is no band's, or bands cannot be brought together as asked.
+        If a file's name is no band's or another's as well, or bands cannot be brought together as asked.
     StructureError
         If a file is not what it should be.
     """
@@ -242,6 +242,8 @@ def extract(
         band = Band.named(path.stem)
         if band is None:
             raise QueryError(f"{path.name}: is no band", hint="a band's file ends like _B02_10m.jp2")
+        if band.key in named:
+            raise QueryError(f"{path}: a second {band.key}", hint="bands of one product, each once")
         named[band.key] = _hashed(path)
     own = finest("SCL", named)
     inputs = _Inputs(
@@ -378,7 +380,7 @@ def _staged(granule: Granule, bands: Sequence[str], plan: Plan, store: Store) ->
         wanted = there
     if not wanted:
         raise Unresolvable(f"{granule.id}: has no bands", hint="plan them: assets: [B04_10m, SCL_20m]")
-    missing: list[Asset] = []
+    missing: dict[str, Asset] = {}
 
     def find(asset: Asset | None) -> _File | None:
         if asset is None:
@@ -388,17 +390,18 @@ def _staged(granule: Granule, bands: Sequence[str], plan: Plan, store: Store) ->
             return _File(store.path(asset), receipt.digests["sha256"])
         if (released := store.released(asset)) is not None:
             return _File(store.path(asset), released.receipt.digests["sha256"], there=False)
-        missing.append(asset)
+        missing[asset.path] = asset
         return None
 
     found = {key: file for key, asset in wanted.items() if (file := find(asset)) is not None}
     scenes, metadata = there.get(finest("SCL", there) or ""), granule.asset(METADATA)
     inputs = _Inputs(Product.named(granule.id), found, find(scenes), find(metadata))
     if missing:
-        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        keys = " ".join(f"--asset {key}" for key in sorted({asset.key for asset in missing}))
+        first, *others = missing.values()
+        more = f" and {len(others):,} more" if others else ""
+        keys = " ".join(f"--asset {key}" for key in sorted({asset.key for asset in missing.values()}))
         raise Offline(
-            f"{granule.id}: {missing[0].name}{more}: not staged",
+            f"{granule.id}: {first.name}{more}: not staged",
             hint=f"skystage fetch {plan.path} --store {store.root} --granule {granule.id} {keys}",
         )
     if inputs.product.sensed is None and granule.start is not None:

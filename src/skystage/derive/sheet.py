@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,19 +102,26 @@ class Sheet:
     failures: Mapping[str, TransferError]
 
 
-def of_folder(folder: Path) -> list[Shot]:
+def of_folder(folder: Path, made: Iterable[Path] | None = None) -> list[Shot]:
     """The products that `skystage.derive.bands` made rasters of, with the cloud that their receipts say.
+
+    Parameters
+    ----------
+    made
+        The rasters that count, as `PRODUCT/NAME.tif` below any folder: those of one run, which may be none.
+        Default: all that there are, of whatever run.
 
     Raises
     ------
     PlanError
         If there are none.
     """
+    paths = folder.glob("*/*.tif") if made is None else {folder / one.parent.name / one.name for one in made}
     shots = []
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for place, rasters in groupby(sorted(paths), key=lambda path: path.parent):
         bands: dict[str, tuple[Path, int]] = {}
         cloud = None
-        for path in sorted(place.glob("*.tif")):
+        for path in rasters:
             # Behind the band's key stands what was done to it, and that makes no other picture.
             stem = path.stem.removesuffix("_scaled").removesuffix("_masked").partition("_at_")[0]
             for number, name in enumerate([stem] if Band.named(stem) else _stacked(path), start=1):
@@ -122,7 +130,7 @@ def of_folder(folder: Path) -> list[Shot]:
                     cloud = _noted(path)
         if bands:
             shots.append(Shot(Product.named(place.name), bands, cloud))
-    if not shots:
+    if not shots and made is None:
         raise PlanError(f"{folder}: has no rasters of products", hint="skystage derive bands makes them")
     return shots
 
@@ -144,10 +152,12 @@ def _noted(path: Path) -> float | None:
 def of_plan(plan: Plan, store: Store) -> list[Shot]:
     """The products of a plan whose bands are staged, with the cloud that the archive says of the tile.
 
+    Of a plan that kept nothing there are none.
+
     Raises
     ------
     PlanError
-        If the plan has no bands.
+        If the plan's products have no bands.
     Offline
         If none of them is staged.
     """
@@ -167,6 +177,8 @@ def of_plan(plan: Plan, store: Store) -> list[Shot]:
                 store.path(told) if told is not None and store.receipt(told) is not None else None,
             )
         )
+    if not plan.header.totals.granules:
+        return []
     if not count:
         raise PlanError(f"{plan.path}: has no bands of Sentinel-2", hint="plan them: assets: [TCI_10m]")
     if not shots:
@@ -183,7 +195,7 @@ def _cloud_of(granule: Granule) -> float | None:
 
 
 def draw(shots: Sequence[Shot], path: Path, show: str | None = None) -> Sheet:
-    """Draw the sheet.
+    """Draw the sheet; of no product an empty one.
 
     Parameters
     ----------
@@ -258,6 +270,8 @@ def _shown(shots: Sequence[Shot], show: str | None) -> str:
     MapError
         If no product has it.
     """
+    if not shots:
+        return show or CHOICES[0]
     keys = sorted({key for shot in shots for key in shot.bands})
     everything = dict.fromkeys(keys)
 

@@ -116,8 +116,12 @@ def _fetches(
         yield task.submit(plan, store, number, count, keys=keys, jobs=jobs, stop=stop)
 
 
-def finish(futures: Iterator[PrefectFuture[Any]]) -> None:
+def finish(futures: Iterator[PrefectFuture[Any]]) -> list[Any]:
     """Keep `WINDOW` futures under way until all are done; then raise what failed, as one error.
+
+    Returns
+    -------
+    What they return, in no order.
 
     Raises
     ------
@@ -126,6 +130,7 @@ def finish(futures: Iterator[PrefectFuture[Any]]) -> None:
     """
     running: list[PrefectFuture[Any]] = []
     errors: list[BaseException] = []
+    results: list[Any] = []
     while True:
         running += [future for _, future in zip(range(WINDOW - len(running)), futures, strict=False)]
         if not running:
@@ -133,8 +138,11 @@ def finish(futures: Iterator[PrefectFuture[Any]]) -> None:
         done = next(iter(as_completed(running)))
         running.remove(done)
         done.wait()  # before its state is looked at: else the server is asked, and it lags behind
-        if not done.state.is_completed():
-            errors.append(done.state.result(raise_on_failure=False))
+        found = done.state.result(raise_on_failure=False)
+        if done.state.is_completed():
+            results.append(found)
+        else:
+            errors.append(found)
     failures = {
         path: failure
         for error in errors
@@ -146,6 +154,7 @@ def finish(futures: Iterator[PrefectFuture[Any]]) -> None:
             raise error
     if failures:
         raise FetchFailed(failures, sum(error.planned for error in errors if isinstance(error, FetchFailed)))
+    return results
 
 
 def main(flow: Flow[..., Path], description: str | None) -> None:

@@ -350,7 +350,7 @@ def extract_bands(
 
     Returns
     -------
-    Counts: ``products``, ``rasters``, ``already`` and ``skipped`` (products).
+    Counts: ``products``, ``rasters``, ``already`` and ``skipped`` (products); ``paths`` of the rasters.
 
     Raises
     ------
@@ -371,19 +371,26 @@ def extract_bands(
     for one in outcome.skipped:
         logger.warning("skipped %s: %s", one.product, one.skipped)
     outcome.raise_for_failures()
-    rasters = sum(len(one.paths) for one in outcome.made)
-    logger.info("%s rasters of %s products", rasters, len(outcome.made))
+    paths = [str(path) for one in outcome.made for path in one.paths]
+    logger.info("%s rasters of %s products", len(paths), len(outcome.made))
     return {
         "products": len(outcome.made),
-        "rasters": rasters,
+        "rasters": len(paths),
         "already": sum(one.already for one in outcome.made),
         "skipped": len(outcome.skipped),
+        "paths": paths,
     }
 
 
 @task(name="contact sheet", cache_policy=NO_CACHE, persist_result=False)
 def contact_sheet(
-    plan: Path, store: Path, path: Path, *, show: str = "", rasters: Path | None = None
+    plan: Path,
+    store: Path,
+    path: Path,
+    *,
+    show: str = "",
+    rasters: Path | None = None,
+    made: list[Path] | None = None,
 ) -> Path:
     """Draw one small picture of each Sentinel-2 product, in time order, as a PNG.
 
@@ -393,6 +400,8 @@ def contact_sheet(
         ``TCI``, ``RGB``, ``SCL`` or the key of a band; default: the first of them that there is.
     rasters
         The folder that `extract_bands` wrote to: its rasters are drawn; default: the plan's staged bands.
+    made
+        Those of them that count; default: all, also those of earlier runs.
 
     Raises
     ------
@@ -406,7 +415,7 @@ def contact_sheet(
     found = (
         sheet.of_plan(Plan(plan), Store(store, read_only=True))
         if rasters is None
-        else sheet.of_folder(rasters)
+        else sheet.of_folder(rasters, made)
     )
     drawn = sheet.draw(found, path, show or None)
     get_run_logger().info("%s products, %s", len(drawn.products), drawn.shown)
