@@ -325,7 +325,15 @@ def test_the_configuration_examples_are_what_the_workflow_and_the_flow_take():
     from skystage import query
 
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
-    for name, archive in (("config", "asf"), ("insar", "asf"), ("sentinel2", "cdse")):
+    archives = {
+        "config": "asf",
+        "insar": "asf",
+        "sentinel2": "cdse",
+        "hst_proposal": "mast",
+        "mast_cloud": "mast",
+        "kaguya_incidence": "stac",
+    }
+    for name, archive in archives.items():
         config = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
         assert set(config) <= set(schema["properties"])
         assert query.parse(config["query"]).archive == archive

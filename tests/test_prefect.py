@@ -250,6 +250,50 @@ def test_the_example_for_sentinel_2_gives_the_same_by_both(box, server, tmp_path
     assert {path: path.stat().st_mtime_ns for path in (ours / "bands").rglob("*.tif")} == before
 
 
+@pytest.mark.parametrize(
+    ("name", "granules", "more"),
+    [
+        ("hst_proposal", 2, {"manifest.ecsv"}),
+        ("mast_cloud", 23, {"manifest.ecsv", "lightcurves"}),
+        ("kaguya_incidence", 60, {"labels.csv"}),
+    ],
+)
+def test_the_examples_for_mast_and_the_moon_give_the_same_by_both(
+    box, server, tmp_path, name, granules, more
+):
+    config = ROOT / "config" / f"{name}.yaml"
+    subprocess.run(
+        [*SNAKEMAKE, "--configfile", config, "--quiet", "rules"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        check=True,
+    )
+    ours, theirs = tmp_path / "ours", tmp_path / "results"
+    flow = getattr(imported(ROOT / "flows" / f"{name}.py"), name)
+    options = yaml.safe_load(config.read_text())
+    flow(**options, results=ours)
+    assert manifest(ours) == manifest(theirs)
+    assert Plan(ours / "plan.ndjson").header.totals.granules == granules
+    made = {path.name for path in ours.iterdir()} - {"granules.ndjson", "plan.ndjson", "store"}
+    assert made == {"items.json", "checksums.txt", *more}
+    for path in more:
+        assert contents(ours / path) == contents(theirs / path)
+
+    box.clear()
+    flow(**{**options, "plan": str(ours / "plan.ndjson")}, results=ours)
+    assert box.requests() == []
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    """What a file or a folder holds, without where it lies and what is ours."""
+    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(place)): path.read_bytes().replace(str(place.parent).encode(), b"")
+        for path in files
+        if ".skystage" not in path.parts
+    }
+
+
 def below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
@@ -280,9 +324,12 @@ def test_a_disk_that_holds_a_batch_is_enough(box, server, locked, tmp_path):
 @pytest.mark.parametrize(
     ("name", "without"),
     [
-        ("stage", ["layout", "bands", "sheet"]),
-        ("insar_stack", ["bands", "sheet"]),
-        ("sentinel2_bands", ["layout"]),
+        ("stage", {"layout", "bands", "sheet", "lightcurves", "labels"}),
+        ("insar_stack", {"bands", "sheet", "lightcurves", "labels"}),
+        ("sentinel2_bands", {"layout", "lightcurves", "labels"}),
+        ("hst_proposal", {"layout", "bands", "sheet", "lightcurves", "labels"}),
+        ("mast_cloud", {"layout", "bands", "sheet", "labels"}),
+        ("kaguya_incidence", {"layout", "bands", "sheet", "lightcurves"}),
     ],
 )
 def test_the_parameters_of_the_flows_are_the_keys_of_the_snakemake_config(server, name, without):

@@ -20,6 +20,7 @@ wildcard_constraints:
     stack=r"[^/]+",
     scene=r"[^/]+",
     product=r"S2[A-Z]_[^/]+",
+    observation=r"[^/]+",
 
 
 def check_config(schema):
@@ -119,6 +120,12 @@ def count_batches(header):
     return max(1, math.ceil(header["totals"]["granules"] / config["batch_granules"]))
 
 
+def batch_names(plan):
+    """What the receipts of a plan's batches are called."""
+    count = count_batches(plan_header(plan))
+    return [f"{number}-of-{count}" for number in range(1, count + 1)]
+
+
 def files_of(plan, batches):
     """The files of a plan as `fetch` links them: by batch, each at its first one; what is shared apart."""
     from skystage.plan import Plan
@@ -173,8 +180,7 @@ def the_plan():
 def receipts(wildcards):
     """The receipts of all batches of the plan, and of what they share."""
     plan = the_plan()
-    count = count_batches(plan_header(plan))
-    found = [f"{number}-of-{count}" for number in range(1, count + 1)]
+    found = batch_names(plan)
     found += [companion for companion in SHARED if shared_keys(plan, companion)]
     return [f"<results>/batches/{name}.json" for name in found]
 
@@ -191,6 +197,12 @@ def derived(wildcards):
         found += [f"dem/{stack}{DEM_ENDINGS[0]}" for stack in stacks]
     if config["sheet"]:
         found += ["sheet.png"]
+    if QUERY.get("archive") in ("mast", "missions"):
+        found += ["manifest.ecsv"]
+    if LABELS:
+        found += [f"labels.{LABELS}"]
+    if CURVES is not None:
+        found += [f"curves/{name}.json" for name in batch_names(plan)]
     return [*(f"<results>/{name}" for name in found), *extracted(wildcards)]
 
 
@@ -198,11 +210,7 @@ def extracted(wildcards):
     """The receipts of all batches of bands that are cut."""
     if BANDS is None:
         return []
-    count = count_batches(plan_header(the_plan()))
-    return [
-        f"<results>/extracted/{number}-of-{count}.json"
-        for number in range(1, count + 1)
-    ]
+    return [f"<results>/extracted/{name}.json" for name in batch_names(the_plan())]
 
 
 def slcs(wildcards):
@@ -264,6 +272,18 @@ def sheet_of(wildcards, input, output):
     return f"{shlex.quote(input.plan)} --store {shlex.quote(STORE)}"
 
 
+def curve_options(curves):
+    """What is said of light curves, as options of the command."""
+    found = [
+        f"--{name} {shlex.quote(str(value))}"
+        for name, value in curves.items()
+        if name != "picture"
+    ]
+    return " ".join(
+        [*found, *([] if curves.get("picture", True) else ["--no-picture"])]
+    )
+
+
 def band_options(bands):
     """What is said of bands, as options of the command."""
     found = []
@@ -296,6 +316,8 @@ if not LOCKED and not config["query"]:
 QUERY = locked_header(LOCKED)["query"] if LOCKED else read_query(config["query"])
 WITH = QUERY.get("with") or {}
 BANDS = config["bands"]
+CURVES = config["lightcurves"]
+LABELS = config["labels"]
 WANTED = None if BANDS is None else read_bands(BANDS)
 if LAYOUT and not WITH.get("orbits"):
     raise WorkflowError(

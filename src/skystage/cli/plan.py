@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             out_json(**counts)
     say(*header.notes)
-    say(f"kept     {totals.granules:>7,} granules, {totals.assets:,} assets, {size_text(totals.bytes)}")
+    more = f" and {totals.unsized:,} of unknown size" if totals.unsized else ""
+    say(f"kept     {totals.granules:>7,} granules, {totals.assets:,} assets, {size_text(totals.bytes)}{more}")
     if totals.paid:
         say(f"paid     {totals.paid:>7,} assets, {size_text(totals.paid_bytes)}: the requester pays for them")
     for reason, count in totals.dropped.items():

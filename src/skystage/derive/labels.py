@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from skystage.errors import LabelError, PlanError, SkystageError
+from skystage.errors import FetchFailed, LabelError, PlanError, QueryError, SkystageError
 from skystage.model import Json
 from skystage.plan import Plan
 from skystage.pvl import Label
@@ -51,6 +51,31 @@ class Table:
     rows: list[Row] = field(default_factory=list)
     labels: int = 0
     failures: list[SkystageError] = field(default_factory=list)
+
+    def raise_for_failures(self) -> None:
+        """Raise one summary error if anything could not be read.
+
+        Raises
+        ------
+        FetchFailed
+            With every failure.
+        """
+        if self.failures:
+            failures = {error.message: error for error in self.failures}
+            raise FetchFailed(failures, self.labels + len(failures))
+
+
+def asked(plan: Plan) -> tuple[str, Mapping[str, str]]:
+    """The key of the labels that the plan's query names, and the values in them.
+
+    Raises
+    ------
+    QueryError
+        If it names none.
+    """
+    if labels := plan.query.get("labels"):
+        return labels["asset"], labels["values"]
+    raise QueryError(f"{plan.path}: its query has no labels", hint="say which, and what of them")
 
 
 def table(plan: Plan, store: Store, key: str, values: Mapping[str, str]) -> Table:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -75,6 +75,28 @@ class Options:
     def to_json(self) -> dict[str, Json]:
         """As receipts have them."""
         return {"format": self.format, "picture": self.picture, "flux": self.flux, "quality": self.quality}
+
+
+def read(given: Mapping[str, Json]) -> Options:
+    """Read what a configuration says of light curves: some of the options.
+
+    Raises
+    ------
+    QueryError
+        If there is no such option, or its value cannot be.
+    """
+    known = [one.name for one in fields(Options)]
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise QueryError(f"lightcurves: no key {key!r}", hint=f"allowed: {', '.join(known)}{meant}")
+    picture = given.get("picture", True)
+    if not isinstance(picture, bool):
+        raise QueryError(f"lightcurves.picture: got {picture!r}", hint="allowed: true, false")
+    # YAML may well take a sum of flags for a number.
+    texts = {key: str(value) for key, value in given.items() if key != "picture"}
+    return Options(**texts, picture=picture)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,27 @@ asked of the store, each time, at no cost.
 from __future__ import annotations
 
 from skystage.prefect.blocks import CdseCredentials, MastCredentials
-from skystage.prefect.flows import WINDOW, check_bands, fetch_everything, finish, main, planned
+from skystage.prefect.flows import (
+    WINDOW,
+    check_bands,
+    check_lightcurves,
+    fetch_everything,
+    finish,
+    main,
+    planned,
+)
 from skystage.prefect.tasks import (
     contact_sheet,
     count_batches,
     dem_stacks,
     draw_map,
     extract_bands,
+    extract_lightcurves,
     fetch_bands,
     fetch_batch,
     fetch_dem,
     fetch_orbits,
+    fetch_products,
     fetch_slc,
     filter_granules,
     is_transient,
@@ -29,6 +39,7 @@ from skystage.prefect.tasks import (
     search,
     shared_keys,
     stitch_dem,
+    tabulate_labels,
     write_manifest,
 )
 
@@ -37,16 +48,19 @@ __all__ = [
     "CdseCredentials",
     "MastCredentials",
     "check_bands",
+    "check_lightcurves",
     "contact_sheet",
     "count_batches",
     "dem_stacks",
     "draw_map",
     "extract_bands",
+    "extract_lightcurves",
     "fetch_bands",
     "fetch_batch",
     "fetch_dem",
     "fetch_everything",
     "fetch_orbits",
+    "fetch_products",
     "fetch_slc",
     "filter_granules",
     "finish",
@@ -59,5 +73,6 @@ __all__ = [
     "search",
     "shared_keys",
     "stitch_dem",
+    "tabulate_labels",
     "write_manifest",
 ]

@@ -74,6 +74,19 @@ def check_bands(bands: dict[str, Json], query: dict[str, Json] | None, *, plan: 
         read(bands, Plan(plan).query if plan else queries.parse(query or {}).to_json())
 
 
+def check_lightcurves(lightcurves: dict[str, Json]) -> None:
+    """Look at what is to be made of light curves, before anything is asked or fetched.
+
+    Raises
+    ------
+    QueryError
+        If it cannot be.
+    """
+    from skystage.derive.lightcurves import read
+
+    read(lightcurves)
+
+
 def fetch_everything(
     plan: Path, store: Path, *, granules: int, jobs: int, task: Task[..., Any] = fetch_batch
 ) -> None:

@@ -234,6 +234,11 @@ what they share to others, and with ``released=True`` a scene that was released 
 fetch_bands = fetch_batch.with_options(name="fetch bands", task_run_name="fetch bands {batch} of {batches}")
 """`fetch_batch` for bands of Sentinel-2, which `extract_bands` cuts."""
 
+fetch_products = fetch_batch.with_options(
+    name="fetch products", task_run_name="fetch products {batch} of {batches}"
+)
+"""`fetch_batch` for products of observations, and assets of STAC items."""
+
 fetch_orbits = fetch_batch.with_options(name="fetch orbits", task_run_name="fetch orbits")
 """`fetch_batch` for the orbit files of a whole plan: call it with ``keys=["orbit"]``."""
 
@@ -421,6 +426,83 @@ def contact_sheet(
     get_run_logger().info("%s products, %s", len(drawn.products), drawn.shown)
     if drawn.failures:
         raise FetchFailed(drawn.failures, len(drawn.products))
+    return path
+
+
+@task(
+    name="extract lightcurves",
+    task_run_name="extract lightcurves {batch} of {batches}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def extract_lightcurves(
+    plan: Path,
+    store: Path,
+    out: Path,
+    batch: int = 1,
+    batches: int = 1,
+    *,
+    lightcurves: dict[str, Json] | None = None,
+) -> dict[str, Json]:
+    """Make tables and pictures of the staged light curves of one batch of a plan; no network.
+
+    Nothing that can go wrong here goes right by itself, so it is not tried again.
+
+    Parameters
+    ----------
+    out
+        The folder for them, under the assets' own paths; made if it is not there.
+    batch, batches
+        Which of how many, from 1.
+    lightcurves
+        The fields of `skystage.derive.lightcurves.Options`; default: Parquet and pictures of corrected flux.
+
+    Returns
+    -------
+    Counts: ``lightcurves``, ``already`` and ``skipped`` (files that are none).
+
+    Raises
+    ------
+    FetchFailed
+        If files are not staged, or are broken; all others are made.
+    QueryError
+        If an option cannot be.
+    """
+    from skystage.derive.lightcurves import extract_all, read
+
+    outcome = extract_all(
+        Plan(plan), Store(store, read_only=True), out, read(lightcurves or {}), batch=(batch, batches)
+    )
+    logger = get_run_logger()
+    for one in outcome.skipped:
+        logger.info("skipped %s: %s", one.source, one.skipped)
+    outcome.raise_for_failures()
+    logger.info("%s light curves", len(outcome.made))
+    return {
+        "lightcurves": len(outcome.made),
+        "already": sum(one.already for one in outcome.made),
+        "skipped": len(outcome.skipped),
+    }
+
+
+@task(name="tabulate labels", cache_policy=NO_CACHE, persist_result=False)
+def tabulate_labels(plan: Path, store: Path, path: Path) -> Path:
+    """Write the values of staged labels that the plan's query names, as ``.csv``, ``.json`` or ``.parquet``.
+
+    Raises
+    ------
+    FetchFailed
+        If a label is not staged, or lacks a value; all others are in the table.
+    QueryError
+        If the query names no labels.
+    """
+    from skystage.derive import labels
+
+    whole = Plan(plan)
+    found = labels.table(whole, Store(store, read_only=True), *labels.asked(whole))
+    labels.write(found, path)
+    get_run_logger().info("%s labels, %s values in %s", found.labels, len(found.rows), path)
+    found.raise_for_failures()
     return path
 
 
