@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skystage.sandbox import Sandbox
+from skystage.sandbox import Sandbox, fits
 from skystage.sandbox.accounts import MAST, NEWCOMER
 from skystage.sandbox.mast_portal import distance
 
@@ -219,6 +220,14 @@ def test_distances_are_to_the_edge_of_a_footprint(
     assert distance(row, *place) == pytest.approx(degrees, abs=2e-3)
 
 
+def test_distances_are_as_recorded(recordings: Path) -> None:
+    answer = json.loads((recordings / "astro/mast-portal/caom.json").read_text())
+    for row in answer["data"]:
+        away = distance(row, 23.34086, 60.658)  # M103, which was asked for
+        assert away is not None
+        assert away * 3600 == pytest.approx(row["distance"], abs=0.3)
+
+
 def test_what_looks_nowhere_is_at_no_distance() -> None:
     assert distance({"s_region": None, "s_ra": None, "s_dec": 1.0}, 0, 0) is None
 
@@ -247,6 +256,17 @@ def test_a_product_may_belong_to_two_observations(session: requests.Session) -> 
     ]
 
 
+def test_target_pixels_are_packed(session: requests.Session) -> None:
+    (star,) = invoke(session, "Mast.Caom.Filtered", {"filters": [where("target_name", "ktwo206096602")]})[
+        "data"
+    ]
+    rows = invoke(session, "Mast.Caom.Products", {"obsid": star["obsid"]})["data"]
+    assert [row["productSubGroupDescription"] for row in rows] == ["LLC", "LPD-TARG"]
+    packed = session.get(FILE, params={"uri": rows[1]["dataURI"]}, timeout=5).content
+    assert len(packed) == rows[1]["size"]
+    assert fits.read_header(gzip.decompress(packed))["KEPLERID"] == "206096602"
+
+
 def test_an_unknown_observation_has_no_products(session: requests.Session) -> None:
     assert invoke(session, "Mast.Caom.Products", {"obsid": "1"})["data"] == []
 
@@ -260,6 +280,8 @@ def test_a_file_is_served_whole_and_in_parts(session: requests.Session) -> None:
     part = {"Range": "bytes=57000-", "If-Range": whole.headers["ETag"]}
     rest = session.get(FILE, params={"uri": OPEN}, headers=part, timeout=5)
     assert (rest.status_code, rest.content) == (206, whole.content[57000:])
+    beyond = session.get(FILE, params={"uri": OPEN}, headers={"Range": "bytes=57600-"}, timeout=5)
+    assert beyond.status_code == 416
     other = session.get(FILE, params={"uri": OPEN}, headers={**part, "If-Range": '"x"'}, timeout=5)
     assert (other.status_code, other.content) == (200, whole.content)
 
