@@ -154,6 +154,21 @@ def of_size(size: int, cards: Cards, seed: int) -> list[Segment]:
     return primary(cards) + image("SCI", 16, (BLOCK // 2, blocks - 2), counts(seed, "h"))
 
 
+def read_header(data: bytes) -> dict[str, str]:
+    """The values of a file's first header as texts, without quotes."""
+    values: dict[str, str] = {}
+    for at in range(0, len(data), _CARD):
+        line = data[at : at + _CARD].decode("ascii")
+        if line.startswith("END "):
+            break
+        key, indicator, text = line[:8].rstrip(), line[8:10], line[10:].strip()
+        if indicator == "= " and text:
+            values[key] = (
+                text[1:].partition("'")[0].rstrip() if text[0] == "'" else text.partition("/")[0].strip()
+            )
+    return {key: value for key, value in values.items() if value}
+
+
 def counts(seed: int, kind: str) -> bytes:
     """A pattern of pixels: counts between 0 and 100 that differ from seed to seed.
 

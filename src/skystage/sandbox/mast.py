@@ -1,73 +1,64 @@
-"""MAST: the portal, who one is, downloads, where the cloud has a file, and the resolver of names.
-
-Tokens come as the cookie ``mast_token`` or as ``Authorization: token``. Public files need none; those of a
-proposal whose exclusive access has not ended are for `accounts.USER`, and 401 for all others.
-"""
+"""MAST: who one is, which of its services is asked, and the resolver of names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from skystage.sandbox.accounts import MAST, USER
-from skystage.sandbox.mast_holdings import File, Holdings
+from skystage.sandbox.accounts import MAST
+from skystage.sandbox.mast_downloads import Downloads, not_found
+from skystage.sandbox.mast_holdings import Holdings
+from skystage.sandbox.mast_missions import Missions
 from skystage.sandbox.mast_portal import Portal
 from skystage.sandbox.messages import Reply, Request, Service, json_reply, text_reply
-from skystage.sandbox.ranges import serve
 from skystage.sandbox.world import World
 
 RESOLVER = "mastresolver.stsci.edu"
 _LONGEST_ADDRESS = 8192
-_DOWNLOAD = f"https://{MAST}/api/v0.1/Download/file"
 
 
 def hosts(world: World) -> dict[str, Service]:
     """MAST's hosts."""
-    mast = _Mast(world)
-    return {MAST: mast.answer, RESOLVER: lambda request: _resolve(world.catalogue.mast, request)}
+    held = world.catalogue.mast
+    return {MAST: _Mast(world).answer, RESOLVER: lambda request: _resolve(held, request)}
 
 
 class _Mast:
     """What answers for the host itself."""
 
     def __init__(self, world: World) -> None:
-        self._held = world.catalogue.mast
-        self._accounts = world.accounts
-        portal = Portal(self._held)
-        self._posts = {
-            "/portal/Mashup/Mashup.asmx/columnsconfig": portal.columns,
-            "/api/v0/invoke": portal.invoke,
-        }
-        self._gets = {
-            "/whoami": self._whoami,
-            "/api/v0.1/Download/file": self._download,
-            "/api/v0.1/path_lookup": self._look_up,
+        held = world.catalogue.mast
+        portal, downloads = Portal(held), Downloads(held, world.accounts)
+        self._downloads = downloads
+        self._missions = Missions(held, downloads)
+        self._table: dict[str, tuple[tuple[str, ...], Service]] = {
+            "/portal/Mashup/Mashup.asmx/columnsconfig": (("POST",), portal.columns),
+            "/api/v0/invoke": (("POST",), portal.invoke),
+            "/whoami": (("GET",), self._whoami),
+            "/api/v0.1/Download/file": (("GET", "HEAD"), downloads.file),
+            "/api/v0.1/Download/bundle.sh": (("GET", "POST"), downloads.script),
+            "/api/v0.1/path_lookup": (("GET",), downloads.look_up),
         }
 
     def answer(self, request: Request) -> Reply:
         """Answer for the host."""
-        path = request.path.removesuffix("/")
         if len(request.target) > _LONGEST_ADDRESS:
+            # Why clients ask for the places of so many files at once, and no more.
             return text_reply(414, "<html><body><h1>414 Request-URI Too Large</h1></body></html>")
-        if path in self._posts:
-            return self._posts[path](request) if request.method == "POST" else _not_allowed()
-        if path in self._gets:
-            return self._gets[path](request) if request.method in ("GET", "HEAD") else _not_allowed()
-        if path == "/api/v0.1/Download/bundle.sh":
-            return self._script(request)
-        return text_reply(404, "<html><body><h1>404 Not Found</h1></body></html>")
-
-    def _user(self, request: Request) -> str | None:
-        scheme, _, said = request.headers.get("authorization", "").partition(" ")
-        text = said.strip() if scheme.lower() == "token" else request.cookies.get("mast_token")
-        token = self._accounts.alive(MAST, "access", text)
-        return token.user if token is not None else None
+        path = request.path.removesuffix("/")
+        if path.startswith("/search/"):
+            return self._missions.answer(request)
+        if path not in self._table:
+            return not_found()
+        methods, service = self._table[path]
+        if request.method not in methods:
+            return text_reply(405, "<html><body><h1>405 Method Not Allowed</h1></body></html>")
+        return service(request)
 
     def _whoami(self, request: Request) -> Reply:
-        user = self._user(request)
+        user = self._downloads.user(request)
         info: dict[str, Any] = {
             "anon": user is None,
-            "attrib": {} if user is None else {"display_name": user, "uuid": f"{user}@sandbox"},
+            "attrib": {} if user is None else {"display_name": user},
             "eppn": f"{user}@stsci.edu" if user else "",
             "ezid": user or "anonymous",
             "scopes": ["mast:exclusive_access", "mast:user_info"] if user else [],
@@ -76,78 +67,28 @@ class _Mast:
         }
         return json_reply(200, info)
 
-    def _download(self, request: Request) -> Reply:
-        uris = [value for key, value in request.parameters if key == "uri"]
-        if len(uris) != 1:
-            return json_reply(400, {"message": "one uri"})
-        return give(self._held.files.get(uris[0]), request, self._user(request))
-
-    def _look_up(self, request: Request) -> Reply:
-        """Where the cloud has files, as far as the portal knows."""
-        out: dict[str, dict[str, Any]] = {}
-        for key, uri in request.parameters:
-            if key == "uri":
-                file = self._held.files.get(uri)
-                path = file.path if file is not None else None
-                out[uri] = {"status_code": 404 if path is None else 200, "path": path}
-        return json_reply(200, out)
-
-    def _script(self, request: Request) -> Reply:
-        """A shell script that downloads what is asked for."""
-        if request.method not in ("GET", "POST"):
-            return _not_allowed()
-        pairs = request.form if request.method == "POST" else request.parameters
-        uris = [value for key, value in pairs if key == "uri"]
-        folders = {row["dataURI"]: row for rows in self._held.products.values() for row in rows}
-        lines = ["#!/bin/bash", "# Downloads files of MAST with curl; a token in $MAST_API_TOKEN is used."]
-        lines.append('ask=(); [ -z "$MAST_API_TOKEN" ] || ask=(-H "Authorization: token $MAST_API_TOKEN")')
-        for uri in uris:
-            row: Mapping[str, Any] = folders.get(uri, {})
-            name = uri.rpartition("/")[2]
-            folder = f"{row['obs_collection']}/{row['obs_id']}/" if row else ""
-            lines.append(
-                'curl --fail --location --create-dirs "${ask[@]}" '
-                f"--output 'mastDownload/{folder}{name}' '{_DOWNLOAD}?uri={uri}'"
-            )
-        return text_reply(200, "\n".join([*lines, ""]), "text/x-shellscript")
-
-
-def give(file: File | None, request: Request, user: str | None) -> Reply:
-    """A file's bytes, or why not."""
-    if file is None or file.content is None:
-        return text_reply(404, "<html><body><h1>404 Not Found</h1></body></html>")
-    if file.exclusive and user != USER:
-        return json_reply(401, {"message": "Unauthorized"}, {"WWW-Authenticate": "token"})
-    # MAST promises no checksum: its validator is not to look like one.
-    reply = serve(request, file.content, parts=True)
-    if reply.status in (200, 206):
-        reply.measured = file.measured
-        reply.headers.append(("Content-Disposition", f"attachment; filename={file.content.name}"))
-    return reply
-
 
 def _resolve(held: Holdings, request: Request) -> Reply:
     """Where things are that have a name."""
     if request.path != "/Santa-war/query":
-        return text_reply(404, "<html><body><h1>404 Not Found</h1></body></html>")
+        return not_found()
+    asked = dict(request.parameters)
     found = []
-    for key, value in request.parameters:
-        known = held.positions.get(value.strip().lower()) if key == "name" else None
-        if known is not None:
-            resolver, ra, dec = known
-            found.append(
-                {
-                    "searchString": value.strip().lower(),
-                    "resolver": resolver,
-                    "cached": True,
-                    "searchRadius": -1.0,
-                    "canonicalName": value.strip().upper(),
-                    "ra": ra,
-                    "decl": dec,
-                }
-            )
+    for name in (value.strip().lower() for key, value in request.parameters if key == "name"):
+        places = held.positions.get(name, [])
+        if asked.get("resolveAll", "").lower() != "true":
+            wanted = asked.get("resolver")
+            places = [place for place in places if wanted in (None, place[0])][:1]
+        found += [
+            {
+                "searchString": name,
+                "resolver": resolver,
+                "cached": True,
+                "searchRadius": -1.0,
+                "canonicalName": name.upper(),
+                "ra": ra,
+                "decl": dec,
+            }
+            for resolver, ra, dec in places
+        ]
     return json_reply(200, {"resolvedCoordinate": found, "status": ""})
-
-
-def _not_allowed() -> Reply:
-    return text_reply(405, "<html><body><h1>405 Method Not Allowed</h1></body></html>")

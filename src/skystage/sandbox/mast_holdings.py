@@ -90,6 +90,11 @@ class File:
     measured: bool = True
     """Whether its length is announced: of what is put together on the fly, it is not."""
 
+    @property
+    def key(self) -> str | None:
+        """The key in the bucket: what is by others lies elsewhere than the path says."""
+        return self.path.replace("/hlsp_local/public/", "/mast/")[1:] if self.path else None
+
 
 @dataclass(slots=True)
 class Holdings:
@@ -98,8 +103,10 @@ class Holdings:
     observations: dict[str, Row] = field(default_factory=dict)
     products: dict[str, list[Row]] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
-    positions: dict[str, tuple[str, float, float]] = field(default_factory=dict)
+    positions: dict[str, list[tuple[str, float, float]]] = field(default_factory=dict)
     """Who knows a name (in small letters), and its right ascension and declination, degrees."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Descriptions of the columns of an observation as recorded."""
     observation_fields: dict[str, str] = field(default_factory=lambda: dict(OBSERVATION_FIELDS))
     product_fields: dict[str, str] = field(default_factory=lambda: dict(PRODUCT_FIELDS))
     mission_columns: list[Mapping[str, Any]] | None = None
@@ -124,8 +131,8 @@ class Holdings:
     def bucket(self) -> Bucket:
         """What of it lies in the public bucket."""
         stored = {
-            file.path[1:]: file.content
+            file.key: file.content
             for file in self.files.values()
-            if file.path and file.stored and file.content is not None
+            if file.key and file.stored and file.content is not None
         }
         return Bucket(BUCKET, "us-east-1", stored)

@@ -204,7 +204,7 @@ def _hst(holdings: Holdings) -> None:
         holdings.add(row)
         _hubble_products(holdings, row)
     place = ("SIMBAD", 183.7882083333, 33.16516666667)
-    holdings.positions.update({"ton 1480": place, "ton1480": place})
+    holdings.positions.update({"ton 1480": [place], "ton1480": [place]})
 
 
 def _hubble_products(holdings: Holdings, row: Row) -> None:
@@ -263,8 +263,8 @@ def _k2(holdings: Holdings) -> None:
             holdings.add_product(
                 product(row, name, **columns), File(made, f"/k2/public/{shelf}/{folder}/{name}")
             )
-        holdings.positions[f"epic {number}"] = ("K2", *place)
-    holdings.positions["k2-62"] = ("SIMBAD", *_CENTRE)
+        holdings.positions[f"epic {number}"] = [("K2", *place)]
+    holdings.positions["k2-62"] = [("SIMBAD", *_CENTRE)]
     _k2_by_others(holdings)
 
 
@@ -325,9 +325,9 @@ def _kepler(holdings: Holdings) -> None:
             holdings.add_product(
                 product(row, name, **columns), File(content, f"/kepler/public/{folder}/{name}")
             )
-        holdings.positions[f"kic {number}"] = ("KEPLER", *place)
-    holdings.positions["hat-p-7"] = ("SIMBAD", *_KNOWN[10666592])
-    holdings.positions["kepler-10"] = ("SIMBAD", *_KNOWN[11904151])
+        holdings.positions[f"kic {number}"] = [("KEPLER", *place)]
+    holdings.positions["hat-p-7"] = [("SIMBAD", *_KNOWN[10666592])]
+    holdings.positions["kepler-10"] = [("SIMBAD", *_KNOWN[11904151])]
 
 
 def _tess(holdings: Holdings) -> None:
@@ -351,9 +351,9 @@ def _tess(holdings: Holdings) -> None:
         content = lightcurves.content(name, ("TIC", number), place, series, _PLANETS[number])
         path = f"/tess/public/tid/s0001/{folder}/{name}"
         holdings.add_product(product(row, name, **columns), File(content, path))
-        holdings.positions[f"tic {number}"] = ("TIC", *place)
-    holdings.positions["wasp-126"] = ("SIMBAD", *_KNOWN[25155310])
-    holdings.positions["pi men"] = ("SIMBAD", *_KNOWN[261136679])
+        holdings.positions[f"tic {number}"] = [("TIC", *place)]
+    holdings.positions["wasp-126"] = [("SIMBAD", *_KNOWN[25155310])]
+    holdings.positions["pi men"] = [("SIMBAD", *_KNOWN[261136679])]
 
 
 def _star_row(

@@ -54,7 +54,8 @@ class Portal:
             case "Mast.Caom.Products":
                 return json_reply(200, _config(self._held.product_fields))
             case name if name.startswith("Mast.Caom."):
-                return json_reply(200, _config({**self._held.observation_fields, "distance": "float"}))
+                made = _config({**self._held.observation_fields, "distance": "float"})
+                return json_reply(200, {**made, **self._held.config})
             case _:
                 # As there: nothing, without a word.
                 return json_reply(200, {})
