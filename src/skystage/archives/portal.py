@@ -204,7 +204,7 @@ def resolve(name: str, access: Access) -> Place:
         first = found[0]
         said = f"{first.get('resolver')}: {first.get('canonicalName') or name}"
         return Place(float(first["ra"]), float(first["decl"]), said)
-    except (LookupError, ValueError, TypeError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         raise _strange() from None
 
 
