@@ -49,6 +49,7 @@ KEYS = [
     "dots/...three/.hidden/a..b",
     "trailing/slash/file.",
     "tilde~minus-under_score.dot",
+    "two//slashes///and/four.bin",
 ]
 """Names that objects have, or may have: each character that some client quotes wrongly is in one."""
 
@@ -124,10 +125,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     options = {f"{name}.port": port for name, port in zip(names, ports, strict=False)}
     # Its gRPC ports would else be these plus 10,000, which may be more than there are.
     options |= {f"{name}.port.grpc": port for name, port in zip(names, ports[len(names) :], strict=True)}
-    options |= {"volume.max": 200, "master.volumeSizeLimitMB": 64, "s3.port.iceberg": 0}
+    options |= {"volume.max": 200, "master.volumeSizeLimitMB": 64, "s3.port.iceberg": 0, "s3.port.lance": 0}
     command = [weed, "-logtostderr=true", "server", f"-dir={room / 'data'}", "-ip=127.0.0.1"]
     command += ["-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={room / 's3.json'}"]
-    command += [f"-{name}={value}" for name, value in options.items()]
+    command += ["-master.telemetry=false", *(f"-{name}={value}" for name, value in options.items())]
     with (room / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=room, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{options['s3.port']}"
@@ -152,6 +153,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         ):  # it takes more than ten seconds, and its data are for throwing away
             process.kill()
             process.wait()
+        for port in ports:
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - its choice
+                left.unlink(missing_ok=True)
 
 
 def wait_until_it_can_write(process: subprocess.Popen[bytes], client: Any, log: Path) -> None:

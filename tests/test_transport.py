@@ -131,6 +131,14 @@ def test_an_s3_address_is_the_https_address_that_serves_it(monkeypatch, href, ad
     assert s3.https_url("s3://bucket/key") == "http://127.0.0.1:8333/bucket/key"
 
 
+@pytest.mark.parametrize("key", ["a/../b", "./a", "a/..", "..", "a/./b"])
+def test_a_key_that_an_address_would_lose_is_refused_and_not_another_object_fetched(box, access, key):
+    with pytest.raises(Refused, match="[.]{1,2} for a folder"):
+        got(access, Source(href=f"s3://s1-orbits/{key}"))
+    assert box.requests() == []
+    assert s3.https_url("s3://b/..a/b../...") == "https://b.s3.amazonaws.com/..a/b../..."
+
+
 def test_redirects_that_do_not_end_are_refused(box, access):
     host = "datapool.asf.alaska.edu"
     box.set_faults([{"match": {"host": host}, "status": 307, "headers": {"Location": f"https://{host}/x"}}])
