@@ -155,14 +155,14 @@ def _read_labels(
     from skystage import filters
     from skystage.archives import labels
 
-    told = query.labels["values"]
+    key, told = query.labels["asset"], query.labels["values"]
+    _check_key("labels.asset", key, list(found.keys()))
     asks = {name: wanted for name, wanted in query.filter.items() if name in told}
     test = filters.Filter(asks, properties={})
-    allowed = query.labels["asset"] in query.allow_missing
     for granule, unread in labels.read(found, query, access):
         reason = test.reason(granule)
-        if unread and reason is not None and not allowed:
-            why = tuple(one for one in granule.unresolved if one.key == query.labels["asset"])
+        if unread and reason is not None and key not in query.allow_missing:
+            why = tuple(one for one in granule.unresolved if one.key == key)
             lost.add(replace(granule, assets=(), unresolved=why))
         else:
             rest.add(granule, reason=reason, swath=asked.swath(granule), keys=_keys(granule))
@@ -202,9 +202,13 @@ def _keys(granule: Granule) -> set[str]:
 
 
 def _check_keys(query: Query, found: Spool, kept: Spool) -> None:
-    together = list(kept.keys())
-    known = {key for keys in (*together, *found.keys()) for key in keys}
-    for key in query.assets:
-        if together and key not in known:
-            hint = f"they have: {', '.join(sorted(known))}"
-            raise QueryError(f"assets: no granule has {key!r}", hint=hint)
+    if together := list(kept.keys()):
+        for key in query.assets:
+            _check_key("assets", key, [*together, *found.keys()])
+
+
+def _check_key(field: str, key: str, together: list[list[str]]) -> None:
+    known = {one for keys in together for one in keys}
+    if together and key not in known:
+        hint = f"they have: {', '.join(sorted(known))}"
+        raise QueryError(f"{field}: no granule has {key!r}", hint=hint)

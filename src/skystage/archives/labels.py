@@ -1,7 +1,7 @@
 """What labels say of granules: read while a plan is made, so that filters can name it.
 
-Labels are small assets beside the data, in PVL (`skystage.pvl`). A query names one by its key, and values in it
-by their paths; each value becomes a property of the granule, and its unit another one.
+Labels are small assets beside the data, in PVL (`skystage.pvl`). A query names one by its key, and values in
+it by their paths; each value becomes a property of the granule, and its unit another one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Read(NamedTuple):
 
     granule: Granule
     lost: bool
-    """Whether its label should be there and cannot be read: what it says is not known, for now or for ever."""
+    """Whether its label should be there and cannot be read: what it says is not known."""
 
 
 def read(granules: Iterable[Granule], query: Query, access: Access) -> Iterator[Read]:
@@ -53,8 +53,8 @@ def read(granules: Iterable[Granule], query: Query, access: Access) -> Iterator[
     CredentialsMissing
         If there are none for the labels, or they are refused.
     QueryError
-        While iterating: if a granule has a property of a value's name, or two labels give a value in different
-        units; in the end, if none of them has such a label, or such a value.
+        While iterating: if a granule has a property of a value's name, or two labels give a value in
+        different units; in the end, if no label has such a value.
     CatalogueUnavailable
         While iterating: if a label cannot be read now, and could be later, unless the query allows an
         incomplete search. What was read is kept.
@@ -72,14 +72,11 @@ def read(granules: Iterable[Granule], query: Query, access: Access) -> Iterator[
         asset = granule.asset(key)
         if asset is None:
             refused = any(one.key == key for one in granule.unresolved)
-            seen.keys.update(one.key for one in granule.assets)
-            seen.keys.update(one.key for one in granule.unresolved)
             missing = () if refused else (Unresolved(key=key, reason="the archive lists no such file"),)
             yield Read(replace(granule, unresolved=(*granule.unresolved, *missing)), lost=refused)
             continue
-        seen.keys.add(key)
         yield _told(granule, asset, next(contents), seen, query)
-    seen.check(key)
+    seen.check()
 
 
 def _told(granule: Granule, asset: Asset, content: bytes | SkystageError, seen: _Seen, query: Query) -> Read:
@@ -125,11 +122,10 @@ def _told(granule: Granule, asset: Asset, content: bytes | SkystageError, seen: 
 
 
 class _Seen:
-    """What has been seen of the labels: enough to tell a query that was misspelt from labels that say nothing."""
+    """What has been seen of the labels: enough to tell a misspelt query from labels that say nothing."""
 
     def __init__(self, paths: Mapping[str, str]) -> None:
         self.paths = paths
-        self.keys: set[str] = set()
         self._units: dict[str, Json] = {}
         self._said: set[str] = set()
         self._missing: dict[str, LabelError] = {}
@@ -145,10 +141,7 @@ class _Seen:
                 hint="numbers of two units cannot be compared: ask for them in queries of their own",
             )
 
-    def check(self, key: str) -> None:
-        if self.keys and key not in self.keys:
-            hint = f"they have: {', '.join(sorted(self.keys))}"
-            raise QueryError(f"labels.asset: no granule has {key!r}", hint=hint)
+    def check(self) -> None:
         for name, error in self._missing.items():
             if name not in self._said:
                 raise QueryError(f"labels.values.{name}: no label has {self.paths[name]!r}", hint=str(error))
