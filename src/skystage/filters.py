@@ -163,8 +163,8 @@ def validate_select(select: Mapping[str, Any]) -> dict[str, Json]:
 def selects(select: Mapping[str, Json], asset: Asset | Mapping[str, Json]) -> bool:
     """Whether an asset, or what an archive says of one, meets every criterion of ``select``.
 
-    Beside the values that filters have: ``!x`` is all but x, and of numbers ``">=5"``, ``"<5"`` and ``"1..5"``
-    are ranges. Of a list any has to hold, and each that begins with ``!``.
+    Beside the values that filters have: ``!x`` is all but x; ``">=5"``, ``"<5"`` and ``"1..5"`` are ranges of
+    numbers. Of a list any has to hold, and each that begins with ``!``.
     """
     fields = {**asset.properties, **asset.to_json()} if isinstance(asset, Asset) else asset
     return all(

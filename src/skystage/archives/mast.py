@@ -82,7 +82,7 @@ class Mast:
     def sensing(self, granule: Granule) -> str | None:
         """See `skystage.archives.Archive.sensing`. Levels of one exposure are observations of their own."""
         del granule
-        return None  # noqa: RET501 - others have one
+        return None
 
     def processed(self, granule: Granule) -> str:
         """See `skystage.archives.Archive.processed`."""

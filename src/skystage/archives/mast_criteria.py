@@ -50,6 +50,8 @@ _FAR = 1e30
 """Stands for a bound that is not named: the portal wants both."""
 _SLACK = 1e-6
 """Days by which the portal is asked for more than the interval: times are tested again to the microsecond."""
+_STEP = 0.1
+"""Degrees from one place to the next on the edge of an area: a circle around it is larger by as much."""
 RADIUS = 0.2
 """Degrees around a position, where the query says nothing: as astroquery has it."""
 _TOGETHER = 1000
@@ -83,9 +85,7 @@ def _numbers(value: object, info: ValidationInfo) -> Json:
     if None in items or any(
         "contains" in item or "like" in item for item in items if isinstance(item, Mapping)
     ):
-        raise ValueError(
-            "Input should be a number, {min: , max: }, or a list of these (days are MJD; start and end take dates)"
-        )
+        raise ValueError("Input should be a number, {min: , max: }, or a list of these (days are MJD)")
     return canonical_value(str(info.field_name), items)
 
 
@@ -299,29 +299,29 @@ def _pattern(name: str, values: list[str]) -> Json:
 
 def around(area: Mapping[str, Json]) -> Position | None:
     """A circle that holds an area of the sky; None where it would hold more than half of it."""
-    corners = list(
-        _corners(
-            area["coordinates"] if "coordinates" in area else [g["coordinates"] for g in area["geometries"]]
-        )
-    )
-    x, y, z = (sum(axis) for axis in zip(*map(_direction, corners), strict=True))
+    places = list(_along(area["coordinates"]))
+    x, y, z = (sum(axis) for axis in zip(*map(_direction, places), strict=True))
     length = math.sqrt(x * x + y * y + z * z)
     if length < 1e-9:
         return None
     ra, dec = math.degrees(math.atan2(y, x)) % 360, math.degrees(math.asin(z / length))
-    farthest = max(separation((ra, dec), corner) for corner in corners)
-    # Edges are straight in right ascension and declination: between corners they may bulge.
-    longest = max((separation(a, b) for a, b in itertools.pairwise(corners)), default=0.0)
-    found = farthest + longest / 2 + 1e-6
+    found = max(separation((ra, dec), one) for one in places) + _STEP
     return (ra, dec, found) if found < 90 else None
 
 
-def _corners(nested: Any) -> Iterator[tuple[float, float]]:
+def _along(nested: Any) -> Iterator[tuple[float, float]]:
+    """Places on the edges, which are straight in right ascension and declination: each within a step."""
     if isinstance(nested[0], int | float):
         yield float(nested[0]), float(nested[1])
+    elif isinstance(nested[0][0], int | float):
+        yield from _along(nested[0])
+        for (x, y), (to_x, to_y) in itertools.pairwise(nested):
+            steps = max(1, math.ceil(max(abs(to_x - x), abs(to_y - y)) / _STEP))
+            for step in range(1, steps + 1):
+                yield x + (to_x - x) * step / steps, y + (to_y - y) * step / steps
     else:
         for one in nested:
-            yield from _corners(one)
+            yield from _along(one)
 
 
 def _direction(place: tuple[float, float]) -> tuple[float, float, float]:

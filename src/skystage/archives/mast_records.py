@@ -129,7 +129,7 @@ def point(ra: Json, dec: Json) -> dict[str, Json] | None:
 
 
 def region(said: Json) -> dict[str, Json] | None:
-    """A footprint in the form of STC-S as GeoJSON: ``POLYGON ICRS ra dec ...``, ``CIRCLE ICRS ra dec radius``.
+    """A footprint as GeoJSON: of the form ``POLYGON ICRS ra dec ...``, ``CIRCLE ICRS ra dec radius`` (STC-S).
 
     Right ascension -180..180 and declination in degrees. Several parts are one geometry. None where it says
     anything else.
@@ -173,7 +173,7 @@ def _ring(kind: str, numbers: list[float]) -> list[tuple[float, float]]:
         ring = circle((ra, dec, radius))
     else:
         ring = list(zip(numbers[::2], numbers[1::2], strict=True))
-    if ring[0] != ring[-1]:
+    if ring[:1] != ring[-1:]:
         ring.append(ring[0])
     if len(ring) < 4 or not all(_on_sky(*corner) for corner in ring):
         raise ValueError(kind)

@@ -123,7 +123,7 @@ class Missions:
     def sensing(self, granule: Granule) -> str | None:
         """See `skystage.archives.Archive.sensing`."""
         del granule
-        return None  # noqa: RET501 - others have one
+        return None
 
     def processed(self, granule: Granule) -> str:
         """See `skystage.archives.Archive.processed`."""
