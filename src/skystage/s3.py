@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from skystage import auth, s3href, tls
-from skystage.errors import CredentialsMissing
+from skystage.errors import CredentialsMissing, Refused
 
 if TYPE_CHECKING:
     from skystage.auth import Secret
@@ -37,9 +37,22 @@ def endpoint() -> str | None:
 
 
 def https_url(href: str) -> str:
-    """The address to ask for `href`; anything but ``s3://`` is its own."""
+    """The address to ask for `href`; anything but ``s3://`` is its own.
+
+    Raises
+    ------
+    Refused
+        If a part of the key is ``.`` or ``..``: on its way an address loses them, and names another object.
+    """
     found = s3href.parse(href) if href.startswith(s3href.SCHEME) else None
-    return href if found is None else s3href.https(found, endpoint())
+    if found is None:
+        return href
+    if not {".", ".."}.isdisjoint(found.key.split("/")):
+        raise Refused(
+            f"{href[:80]}: a key with . or .. for a folder cannot be asked for by https",
+            hint="stage it with another tool, and let `skystage adopt` verify it",
+        )
+    return s3href.https(found, endpoint())
 
 
 def region(href: str) -> str:

@@ -321,5 +321,36 @@ def test_the_bucket_lists_with_prefix_delimiter_and_pages(session: requests.Sess
     groups = [one.text or "" for one in page.iter("{http://s3.amazonaws.com/doc/2006-03-01/}Prefix")][1:]
     assert [one.rsplit("/", 2)[1] for one in groups] == ["monoscopic", "spsupport", "stereoscopic"]
     assert "us-west-2" in session.get(f"{base}?location", timeout=5).text
+    folder = groups[0] + "uncontrolled/"
+    page = ET.fromstring(session.get(base, params=asked | {"prefix": folder}, timeout=5).content)  # noqa: S314
+    scene = page.findall(".//{*}CommonPrefixes/{*}Prefix")[0].text or ""
+    assert scene.count("/") == 6
     assert session.put(f"{base}x", data=b"x", timeout=5).status_code == 403
     assert session.head(base, timeout=5).headers["x-amz-bucket-region"] == "us-west-2"
+
+
+def test_a_plus_in_a_path_is_a_space_as_in_s3() -> None:
+    from datetime import UTC, datetime
+
+    from skystage.sandbox.buckets import Bucket, hosts_of
+    from skystage.sandbox.files import Made
+    from skystage.sandbox.messages import Request
+
+    keys = ("a b", "a+b", "x%y", "//é")
+    made = {key: Made(key, "text/plain", datetime.now(UTC), key.encode) for key in keys}
+    table = hosts_of([Bucket("some-bucket", "eu-west-1", made), Bucket("dotted.bucket", "us-east-1", made)])
+
+    def status(host: str, target: str, **headers: str) -> tuple[int, int]:
+        reply = table[host](Request("GET", host, target, headers))
+        return reply.status, reply.length
+
+    own = "some-bucket.s3.eu-west-1.amazonaws.com"
+    assert status(own, "/a+b") == status(own, "/a%20b") == status(own, "/a%2Bb") == (200, 3)
+    assert status(own, "///%C3%A9") == (200, 4)
+    assert status(own, "/x%25y", range="bytes=1-1") == (206, 1)
+    assert status(own, "/x%25y", range="bytes=3-")[0] == 416
+    assert status(own, "/x%25y", **{"if-match": '"other"'})[0] == 412
+    assert status("s3.amazonaws.com", "/dotted.bucket/a+b") == (200, 3)
+    assert status("s3.eu-west-1.amazonaws.com", "/some-bucket/a+b") == (200, 3)
+    assert status("s3-eu-west-1.amazonaws.com", "/dotted.bucket/a+b")[0] == 301
+    assert status("s3.eu-west-1.amazonaws.com", "/nobody/a")[0] == 404

@@ -37,6 +37,7 @@ CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105
 
 EARTHDATA = "urs.earthdata.nasa.gov"
 CDSE = "dataspace.copernicus.eu"
+MAST = "mast.stsci.edu"
 
 
 @dataclass(slots=True)

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from skystage.sandbox import optical, planetary, sentinels
+from skystage.sandbox import mast_observations, optical, planetary, sentinels
 from skystage.sandbox.catalogue import Catalogue
 from skystage.sandbox.ephemeris import SATELLITES, corners, state
+from skystage.sandbox.mast_holdings import BUCKET
 from skystage.sandbox.orbits import make_name
 from skystage.sandbox.payloads import PAYLOAD_SIZE
 from skystage.sandbox.products import Pass, records
@@ -93,6 +94,8 @@ def build(payload_size: int = PAYLOAD_SIZE) -> Catalogue:
     catalogue.records.extend(sentinels.records())
     catalogue.deleted.extend(sentinels.deleted())
     planetary.build(catalogue)
+    catalogue.mast = mast_observations.observations()
+    catalogue.buckets[BUCKET] = catalogue.mast.bucket()
     return catalogue
 
 

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from skystage.errors import SkystageError
-from skystage.sandbox import cdse_records
+from skystage.sandbox import cdse_records, mast_recordings
 from skystage.sandbox.buckets import Bucket
 from skystage.sandbox.files import Content, Made
+from skystage.sandbox.mast_holdings import BUCKET, Holdings
 from skystage.sandbox.orbits import DENSE_STEP, SPARSE_STEP, OrbitName, parse_name, write_eof
 from skystage.sandbox.payloads import PAYLOAD_SIZE, payload
 from skystage.sandbox.sentinel2 import Scene
@@ -179,6 +180,8 @@ class Catalogue:
     """Recorded STAC items of Earth Search."""
     buckets: dict[str, Bucket] = field(default_factory=dict)
     """Public buckets by name, but that of the orbit files."""
+    mast: Holdings = field(default_factory=Holdings)
+    """What MAST has."""
     _scenes: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -233,7 +236,7 @@ def parse_time(text: str) -> datetime:
 
 
 def load(directory: Path, payload_size: int = PAYLOAD_SIZE) -> Catalogue:
-    """Load a folder of recordings: ``cmr/`` and ``orbits/``, or ``earth/`` with these in it, and ``astro/``.
+    """Load a folder of recordings: ``cmr/``, ``orbits/``, ``mast-portal/``, or folders with these in them.
 
     Raises
     ------
@@ -243,19 +246,23 @@ def load(directory: Path, payload_size: int = PAYLOAD_SIZE) -> Catalogue:
     from skystage.sandbox import planetary
 
     root = directory / "earth" if (directory / "earth").is_dir() else directory
+    sky = directory / "astro" if (directory / "astro").is_dir() else directory
     catalogue = Catalogue(payload_size)
     try:
         _load_granules(catalogue, root / "cmr")
         _load_orbits(catalogue, root / "orbits")
         _load_elevation(catalogue, root / "dem" / "golden_datasets")
         catalogue.records.extend(cdse_records.load(root / "cdse_odata"))
-        planetary.load(catalogue, directory / "astro")
+        planetary.load(catalogue, sky)
+        catalogue.mast = mast_recordings.load(sky)
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise SkystageError(f"cannot read the recordings in {directory}: {error}") from error
-    if not (catalogue.granules or catalogue.orbits or catalogue.records or catalogue.planetary):
+    catalogue.buckets[BUCKET] = catalogue.mast.bucket()
+    sky_held = (catalogue.planetary, catalogue.mast.observations)
+    if not any((catalogue.granules, catalogue.orbits, catalogue.records, *sky_held)):
         raise SkystageError(
             f"no recordings in {directory}",
-            hint="expected cmr/*.umm.json.gz, orbits/ or cdse_odata/, see docs/sandbox.md",
+            hint="expected cmr/*.umm.json.gz, orbits/, cdse_odata/ or mast-portal/, see docs/sandbox.md",
         )
     return catalogue
 

@@ -88,6 +88,20 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True)
+class Cycle:
+    """A pattern that comes again and again."""
+
+    data: bytes
+    length: int
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` up to `stop` of what it makes."""
+        first = start % len(self.data)
+        turns = -(-(first + stop - start) // len(self.data))
+        return (self.data * turns)[first : first + stop - start]
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A content inside another one, such as a file in a zip."""
 
@@ -103,7 +117,7 @@ class Part:
         return self.content.read(start, stop)
 
 
-Segment: TypeAlias = bytes | Noise | Part
+Segment: TypeAlias = bytes | Noise | Cycle | Part
 
 
 def segment_length(segment: Segment) -> int:

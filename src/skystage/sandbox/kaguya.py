@@ -47,6 +47,8 @@ _APART = 1.7
 _SLANT = 15.0
 LETTERS = {"monoscopic": "S", "stereoscopic": "W", "spsupport": "P"}
 """In a scene's name; that of the last one is made up."""
+_COLLECTION = "kaguya_terrain_camera_{}_uncontrolled_observations"
+COLLECTIONS = tuple(_COLLECTION.format(kind) for kind in LETTERS)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Scene:
     @property
     def collection(self) -> str:
         """The name of its collection."""
-        return f"kaguya_terrain_camera_{self.kind}_uncontrolled_observations"
+        return _COLLECTION.format(self.kind)
 
     @property
     def latitude(self) -> float:
@@ -299,12 +301,6 @@ def _asset(scene: Scene, name: str) -> dict[str, Any]:
 
 def _stamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
-
-
-@cache
-def collections() -> tuple[dict[str, Any], ...]:
-    """The three collections, without links."""
-    return tuple(collection(f"kaguya_terrain_camera_{kind}_uncontrolled_observations") for kind in LETTERS)
 
 
 def collection(name: str) -> dict[str, Any]:

@@ -90,6 +90,8 @@ class Reply:
     body: bytes | Slice = b""
     finished: Callable[[], None] | None = None
     """Called once, before the last byte is sent or after the connection broke."""
+    measured: bool = True
+    """Whether its length is announced; else the body comes in chunks."""
 
     @property
     def length(self) -> int:

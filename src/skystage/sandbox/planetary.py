@@ -36,7 +36,8 @@ _EARTH = {"id": "earth-search-aws", "title": "Earth Search", "description": "Rec
 def hosts(world: World) -> dict[str, Service]:
     """The API at its two addresses, and Earth Search where it is recorded."""
     items = world.catalogue.planetary
-    names = dict.fromkeys(item["collection"] for item in items)
+    # The camera's collections are there also where nothing is recorded of them.
+    names = dict.fromkeys([*kaguya.COLLECTIONS, *(item["collection"] for item in items)])
     collections = [kaguya.collection(name) for name in names]
     server = StacServer(kaguya.ROOT, ("/api", "/prod"), _ABOUT, collections, items)
     table: dict[str, Service] = dict.fromkeys((HOST, urlsplit(kaguya.ROOT).hostname or ""), server.answer)

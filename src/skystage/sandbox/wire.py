@@ -70,6 +70,8 @@ class Wire:
         no_body = head or reply.status in (204, 304) or reply.status < 200
         length = reply.length
         framing = effects.no_length if not no_body else None
+        if not reply.measured:
+            framing = framing or "chunked"
         fields = [pair for pair in reply.headers if pair[0].lower() != "content-length"]
         if framing == "chunked":
             fields.append(("Transfer-Encoding", "chunked"))
