@@ -59,7 +59,8 @@ def test_a_plan_is_made_fetched_verified_and_listed(box, run, ask, tmp_path):
     made = json.loads(out)
     assert code == 0
     assert set(made) == {
-        *("granules", "assets", "bytes", "hits", "truncated", "unresolved", "degraded", "dropped", "digest"),
+        *("granules", "assets", "bytes", "hits", "truncated", "unresolved", "degraded", "dropped", "notes"),
+        "digest",
     }
     code, out, _ = run("fetch", plan, "--store", store, "--json")
     fetched = json.loads(out)

@@ -285,7 +285,7 @@ def test_every_query_in_the_docs_can_be_asked(page, tmp_path):
     for number, text in enumerate(blocks(page, "yaml")):
         for one in yaml.safe_load_all(text):
             if isinstance(one, dict) and (
-                one.get("archive") in {"asf", "cdse", "safe", "stac"} or "preset" in one
+                one.get("archive") in {"asf", "cdse", "mast", "missions", "safe", "stac"} or "preset" in one
             ):
                 query.parse(one, base=tmp_path), number
 

@@ -29,6 +29,9 @@ class Toy:
     companions = frozenset({"tiles"})
     holdings: list[Granule] = []
 
+    def selection(self, select):
+        return dict(select)
+
     def search(self, query, access):
         return Search(iter(self.holdings), hits=len(self.holdings), received=len(self.holdings))
 

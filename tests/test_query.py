@@ -73,6 +73,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     archive = Fake()
     known = archives.get
 
+    def selection(self, select):
+        return dict(select)
+
     def get(name: str) -> Any:
         return archive if name == "fake" else known(name)
 

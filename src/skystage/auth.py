@@ -5,8 +5,8 @@ every redirect anew: which Authorization does this host get? Hosts that the sche
 get none, whatever a redirect says.
 
 Credentials are looked for in this order: explicit argument, environment, netrc (``$NETRC``, else
-``~/.netrc``). They are never asked for at a prompt, never written, and in no repr, log or error. What
-they bring, a token of a few minutes, is shared between processes (`skystage.tokens`).
+``~/.netrc``), for MAST the keyring. They are never asked for at a prompt, never written, and in no repr, log
+or error. What they bring, a token of a few minutes, is shared between processes (`skystage.tokens`).
 """
 
 from __future__ import annotations
@@ -464,4 +464,74 @@ def _said(answer: Answer) -> str:
     return word if isinstance(word, str) else ""
 
 
-SCHEMES: Mapping[str, Callable[[Send, Secret | None], Scheme]] = {"earthdata": Earthdata, "cdse": Cdse}
+class Mast:
+    """MAST: a token of the user's, for data of which the exclusive access period has not ended.
+
+    Public data need none, and come without one where it is refused. The token goes to mast.stsci.edu hosts
+    only.
+    """
+
+    name = "mast"
+    domains = ("mast.stsci.edu",)
+    required = False
+    """Whether there is no point in asking without a token."""
+    NEW = "https://auth.mast.stsci.edu/token?suggested_name=skystage&suggested_scope=mast:exclusive_access"
+    """Where tokens are made."""
+
+    def __init__(self, send: Send, secret: Secret | None = None) -> None:
+        del send
+        found = find(secret, variables={"token": "MAST_API_TOKEN"}, machine=self.domains[0])
+        if found.password and not found.token:  # netrc has no word for a token
+            found = Secret(token=found.password, found=found.found)
+        self.secret = found or _in_keyring()
+        self._refused = False
+
+    def authorization(self, host: str) -> str | None:
+        """See `Scheme.authorization`."""
+        if not _within(host, self.domains):
+            return None
+        if self.required and not self.secret:
+            raise CredentialsMissing(
+                "MAST: no token, and the data are still under exclusive access",
+                hint=f"set MAST_API_TOKEN to a token of one who may see them; make one at {self.NEW}",
+            )
+        return f"token {self.secret.token}" if self.secret and not self._refused else None
+
+    def renew(self, refused: str, said: str = "") -> bool:
+        """See `Scheme.renew`."""
+        del refused, said
+        if self.required:
+            raise Unauthorized(
+                f"MAST: the token was refused ({self.secret.found})",
+                hint="it may not see these data, or it has expired: after 10 days without use, or 60 in all; "
+                f"make one at {self.NEW}",
+            )
+        self._refused = True
+        return True
+
+
+class MastExclusive(Mast):
+    """MAST: the same token, for files that nobody gets without."""
+
+    required = True
+
+
+def _in_keyring() -> Secret:
+    """The token that astroquery's ``Observations.login(store_token=True)`` has kept."""
+    import keyring
+    from keyring.errors import KeyringError
+
+    try:
+        token = keyring.get_password("astroquery:mast.stsci.edu.token", "masttoken")
+    except (KeyringError, OSError, RuntimeError):  # none on this machine, or it is locked
+        token = None
+    return Secret(token=token or "", found="keyring" if token else "")
+
+
+SCHEMES: Mapping[str, type[Earthdata | Cdse | Mast]] = {
+    "earthdata": Earthdata,
+    "cdse": Cdse,
+    "mast": Mast,
+    "mast-exclusive": MastExclusive,
+}
+"""By the word that a source's `auth` says."""

@@ -1,8 +1,8 @@
 """Criteria: the values that filters may have, made canonical, so that equal questions are equal values.
 
-One value, a list of alternatives, ``{min: , max: }`` or ``{contains: [...]}``; and for the few
-criteria that skystage works out itself a form of their own. Whatever has no meaning is refused here,
-in one line that names the field, what was given and what is allowed.
+One value, a list of alternatives, ``{min: , max: }``, ``{contains: [...]}`` or ``{like: ...}``; and for the
+few criteria that skystage works out itself a form of their own. Whatever has no meaning is refused here, in
+one line that names the field, what was given and what is allowed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORDS = {
     "look_direction": ("LEFT", "RIGHT"),
 }
 """Criteria with a closed list of words, of which archives say the first letter or the whole."""
-_FORMS = "one value, a list of alternatives, {min: , max: } or {contains: [...]}"
+_FORMS = "one value, a list of alternatives, {min: , max: }, {contains: [...]} or {like: ...}"
 _DATES = "a date (2018-01-31) or a UTC time (2018-01-31T12:00:00Z)"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:?\d\d.*)?")
@@ -199,9 +199,12 @@ def canonical_value(field: str, value: Any) -> Json:
 
 
 def _form(field: str, value: Mapping[str, Any]) -> Json:
-    if list(value) == ["contains"]:
-        items = [_scalar(field, item) for item in alternatives(field, value["contains"])]
-        return {"contains": [item for _, item in sorted({canonical(item): item for item in items}.items())]}
+    if list(value) in (["contains"], ["like"]):
+        ((form, given),) = value.items()
+        items = [_scalar(field, item) for item in alternatives(field, given)]
+        if form == "like" and not all(isinstance(item, str) for item in items):
+            raise _refuse(field, dict(value), "{like: a text with * and ? as wildcards, or a list of such}")
+        return {form: [item for _, item in sorted({canonical(item): item for item in items}.items())]}
     if not value or not set(value) <= {"min", "max"}:
         raise _refuse(field, dict(value), _FORMS)
     bounds = {side: _bound(f"{field}.{side}", value[side], last=side == "max") for side in sorted(value)}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from skystage.auth import SCHEMES, Cdse, eodata_keys
+from skystage.auth import SCHEMES, Cdse, Mast, eodata_keys
 from skystage.errors import CredentialsMissing, QueryError, SkystageError
 from skystage.model import Json, Source
 from skystage.transport import Access
 
+WHO = "https://mast.stsci.edu/whoami"
+"""Says whose session a token of MAST's opens."""
 PROBES = {
     "asf": ("earthdata", "https://cmr.earthdata.nasa.gov/search/granules.umm_json?page_size=0&provider=ASF"),
     "cdse": ("cdse", "https://catalogue.dataspace.copernicus.eu/odata/v1/Products?$top=1"),
+    "mast": ("mast", WHO),
+    "missions": ("mast", WHO),
     "orbits": ("cdse", "https://s1-orbits.s3.amazonaws.com/?prefix=AUX_POEORB&max-keys=1"),
 }
 """Archive to the log-in that its bytes need, and an address that answers without one."""
@@ -54,7 +59,7 @@ def examine(archives: Sequence[str] = (), store: Path | None = None) -> list[Fin
     for name in asked:
         findings += _reach(name, PROBES[name][1], access)
     for scheme in dict.fromkeys(PROBES[name][0] for name in asked):
-        findings += _log_in(scheme, access)
+        findings += _session(access) if scheme == "mast" else _log_in(scheme, access)
     if "cdse" in asked:
         findings += _keys()
     if store is not None:
@@ -86,6 +91,27 @@ def _log_in(scheme: str, access: Access) -> Iterator[Finding]:
         yield Finding(f"{subject} log-in", True, f"credentials from {one.secret.found} are accepted")  # noqa: FBT003
         if isinstance(one, Cdse):
             yield _sharing(one)
+
+
+def _session(access: Access) -> Iterator[Finding]:
+    """Whose session it is that MAST opens, if anybody's: most data are public."""
+    subject, none = "MAST log-in", "none, and public data need none; for exclusive data set MAST_API_TOKEN"
+    secret = access.scheme("mast").secret
+    if not secret:
+        yield Finding(subject, True, none)  # noqa: FBT003
+        return
+    try:
+        said = json.loads(access.read(WHO, auth_scheme="mast"))
+        name = None if said["anon"] else said["attrib"].get("display_name") or said.get("ezid")
+    except (SkystageError, ValueError, LookupError, TypeError, AttributeError) as error:
+        problem = error.message if isinstance(error, SkystageError) else "the answer is not one of its own"
+        yield Finding(subject, False, problem, f"the token is from {secret.found}")  # noqa: FBT003
+        return
+    if name is None:
+        expired = "a token ends after 10 days without use, or 60 in all; make one at"
+        yield Finding(subject, False, f"the token from {secret.found} is refused", f"{expired} {Mast.NEW}")  # noqa: FBT003
+    else:
+        yield Finding(subject, True, f"the token from {secret.found} is accepted: {name}")  # noqa: FBT003
 
 
 def _sharing(scheme: Cdse) -> Finding:

@@ -9,6 +9,7 @@ what was kept changes nothing; only a `min_count` above the number picked cannot
 from __future__ import annotations
 
 import difflib
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -160,12 +161,48 @@ def validate_select(select: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def selects(select: Mapping[str, Json], asset: Asset | Mapping[str, Json]) -> bool:
-    """Whether an asset, or what an archive says of one, meets every criterion of ``select``."""
+    """Whether an asset, or what an archive says of one, meets every criterion of ``select``.
+
+    Beside the values that filters have: ``!x`` is all but x; ``">=5"``, ``"<5"`` and ``"1..5"`` are ranges of
+    numbers. Of a list any has to hold, and each that begins with ``!``.
+    """
     fields = {**asset.properties, **asset.to_json()} if isinstance(asset, Asset) else asset
     return all(
-        _matcher(name, canonical_value(f"select.{name}", value))(_lookup(fields, name))
+        _chosen(name, canonical_value(f"select.{name}", value), _lookup(fields, name))
         for name, value in select.items()
     )
+
+
+def _chosen(name: str, wanted: Json, given: Json) -> bool:
+    items = alternatives(name, wanted)
+    unwanted = [item[1:] for item in items if isinstance(item, str) and item.startswith("!")]
+    others = [item for item in items if not (isinstance(item, str) and item.startswith("!"))]
+    if any(_is(name, item, given) for item in unwanted):
+        return False
+    return not others or any(_is(name, item, given) for item in others)
+
+
+def _is(name: str, wanted: Json, given: Json) -> bool:
+    if isinstance(wanted, str) and isinstance(given, int | float) and not isinstance(given, bool):
+        within = expression(wanted)
+        return within is not None and within(given)
+    return bool(_matcher(name, wanted)(given))
+
+
+def expression(text: str) -> Callable[[float], bool] | None:
+    """A condition on a number, as astroquery's ``filter_products`` writes it; None where it is none."""
+    if (match := _COMPARED.fullmatch(text)) is not None:
+        compare, bound = _COMPARE[match[1]], number_of(match[2])
+        return None if bound is None else lambda number: bool(compare(number, bound))
+    first, dots, last = text.partition("..")
+    low, high = number_of(first), number_of(last if dots else first)
+    if low is None or high is None:
+        return None
+    return lambda number: low <= number <= high
+
+
+_COMPARED = re.compile(r"(>=|<=|>|<)\s*(.*)")
+_COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -238,10 +275,10 @@ def _points(given: Json, letters: set[str], known: set[str]) -> Verdict:
 def _matcher(name: str, wanted: Json) -> Callable[[Json], Verdict]:
     """A property matches one alternative; one that is a list matches by any of its members."""
     member = isinstance(wanted, Mapping) and "contains" in wanted
-    wild = name.lower().endswith(("name", "id", "key", "path"))
-    tests = [
-        _value_test(item, wild) for item in (wanted["contains"] if member else alternatives(name, wanted))
-    ]
+    like = isinstance(wanted, Mapping) and "like" in wanted
+    wild = like or name.lower().endswith(("name", "id", "key", "path"))
+    items = wanted["contains"] if member else wanted["like"] if like else alternatives(name, wanted)
+    tests = [_value_test(item, wild) for item in items]
 
     def matches(given: Json) -> Verdict:
         values = [item for item in (given if isinstance(given, list) else [given]) if item not in (None, "")]

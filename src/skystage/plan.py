@@ -83,6 +83,8 @@ class Header:
         Whether the query asked for fewer than there are.
     degraded
         Catalogues that did not answer, so that a choice may not be the best.
+    notes
+        What the archive has to say of what was found, for people.
     span
         Bytes after the header that hold granules and companions: what batches are cut from.
     length
@@ -101,6 +103,7 @@ class Header:
     totals: Totals
     span: int
     length: int
+    notes: tuple[str, ...] = ()
     digest: str = ""
 
     def to_json(self) -> dict[str, Json]:
@@ -119,6 +122,7 @@ class Header:
             "created": iso(self.created),
             "tools": dict(self.tools),
             "digest": self.digest,
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     @classmethod
@@ -141,6 +145,7 @@ class Header:
             totals=Totals(**data["totals"]),
             span=int(data["span"]),
             length=int(data["length"]),
+            notes=tuple(data.get("notes", ())),
             digest=data["digest"],
         )
 
@@ -227,6 +232,7 @@ def write(
     received: int,
     truncated: bool = False,
     degraded: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Plan:
     """Write a plan: the body to a spool, then the header with its totals, then both in place.
 
@@ -260,6 +266,7 @@ def write(
             totals=counts.totals(),
             span=span,
             length=spool.tell(),
+            notes=notes,
         )
         freeze(path, header.to_json(), spool)
     return Plan(path)

@@ -101,6 +101,7 @@ def build(query: Query, path: Path | str, access: Access, *, searched: SearchFil
             received=search.received,
             truncated=search.truncated,
             degraded=tuple(degraded),
+            notes=tuple(search.notes),
         )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import AliasChoices, ValidationError
 
 from skystage import aoi, archives, filters
 from skystage.criteria import BUILT_IN, moment
@@ -25,6 +25,8 @@ from skystage.errors import QueryError
 from skystage.model import Json, Query, canonical, iso
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from skystage.archives import Archive
 
 COMMON = (
@@ -95,7 +97,7 @@ def parse(mapping: Mapping[str, Any], *, base: Path | None = None) -> Query:
         start=start,
         end=end,
         filter=_filter(archive, _mapping("filter", given), has_area=area is not None),
-        select=filters.validate_select(_mapping("select", given)),
+        select=archive.selection(filters.validate_select(_mapping("select", given))),
         assets=_assets(archive, given),
         companions=_companions(archive, _mapping("with", given)),
         offline=_offline(given.get("offline", "drop")),
@@ -153,9 +155,11 @@ def presets() -> dict[str, Path]:
 
 def _criteria(archive: Archive, given: Mapping[str, Any]) -> dict[str, Json]:
     fields = archive.criteria.model_fields
-    known = sorted({field.alias or name for name, field in fields.items()})
+    known = sorted({word for name, field in fields.items() for word in _spellings(name, field)})
+    # Of an archive with columns of its own for each mission the archive itself says which there are.
+    closed = archive.criteria.model_config.get("extra") != "allow"
     for key, value in given.items():
-        if key not in known:
+        if closed and key not in known:
             raise QueryError(
                 f"{key}: archive {archive.name!r} has no such key", hint=_nearest_key(archive, key, known)
             )
@@ -170,6 +174,12 @@ def _criteria(archive: Archive, given: Mapping[str, Any]) -> dict[str, Json]:
         raise _refusal(error) from None
     dumped: dict[str, Json] = model.model_dump(mode="json", exclude_none=True, by_alias=True)
     return dict(sorted(dumped.items()))
+
+
+def _spellings(name: str, field: FieldInfo) -> Iterable[str]:
+    """How a criterion may be spelt in a query."""
+    choices = field.validation_alias
+    return map(str, choices.choices) if isinstance(choices, AliasChoices) else [field.alias or name]
 
 
 def _nearest_key(archive: Archive, key: str, known: list[str]) -> str:

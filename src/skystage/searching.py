@@ -46,6 +46,7 @@ class SearchFile(FrozenFile):
         self.hits, self.received, self.count = int(head["hits"]), int(head["received"]), int(head["count"])
         self.truncated = bool(head["truncated"])
         self.degraded, self.missing = list(head["degraded"]), list(head["missing"])
+        self.notes = list(head.get("notes", ()))
 
     def granules(self) -> Iterator[Granule]:
         """The granules as they came, one at a time.
@@ -84,6 +85,7 @@ class SearchFile(FrozenFile):
             truncated=self.truncated,
             degraded=list(self.degraded),
             missing=list(self.missing),
+            notes=list(self.notes),
         )
 
 
@@ -113,6 +115,7 @@ def search(query: Query, path: Path | str, access: Access) -> SearchFile:
             "truncated": found.truncated,
             "degraded": list(found.degraded),
             "missing": sorted(found.missing),
+            **({"notes": list(found.notes)} if found.notes else {}),
             "count": count,
             "length": spool.tell(),
             "created": iso(datetime.now(UTC).replace(microsecond=0)),

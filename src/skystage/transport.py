@@ -115,7 +115,7 @@ class Access:
     Parameters
     ----------
     secrets
-        Credentials by scheme (``earthdata``, ``cdse``, ``aws``), before those of the environment
+        Credentials by scheme (``earthdata``, ``cdse``, ``mast``, ``aws``), before those of the environment
         and of netrc.
     limits
         The limits to keep; default: the user's.
@@ -147,7 +147,8 @@ class Access:
                     raise NoSource(
                         f"no log-in scheme named {name!r}", hint="the plan is of a newer skystage?"
                     )
-                self._schemes[name] = auth.SCHEMES[name](self._send, self._secrets.get(name))
+                kind = auth.SCHEMES[name]
+                self._schemes[name] = kind(self._send, self._secrets.get(kind.name))
             return self._schemes[name]
 
     def worthwhile(self, sources: Sequence[Source]) -> Sequence[Source]:

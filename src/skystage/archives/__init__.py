@@ -41,6 +41,8 @@ class Search:
         Catalogues that did not answer.
     missing
         What the query names one by one, and the archive does not have.
+    notes
+        Lines for people: what was found that they may not expect.
     """
 
     granules: Iterator[Granule]
@@ -49,6 +51,7 @@ class Search:
     truncated: bool = False
     degraded: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Granule]:
         return self.granules
@@ -75,6 +78,16 @@ class Archive(Protocol):
     """
     companions: frozenset[str]
     """What its granules can bring along: the keys of a query's ``with`` (see `Companions`)."""
+
+    def selection(self, select: Mapping[str, Json]) -> dict[str, Json]:
+        """A query's ``select`` in the words of the archive's assets.
+
+        Raises
+        ------
+        QueryError
+            If they have no such field.
+        """
+        ...
 
     def search(self, query: Query, access: Access) -> Search:
         """Ask the catalogue; granules come one by one, with every asset the archive has of them.

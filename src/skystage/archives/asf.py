@@ -40,6 +40,10 @@ class Asf:
     asset_keys = ASSET_KEYS
     companions = frozenset({"dem", "mirrors", "orbits"})
 
+    def selection(self, select: Mapping[str, Json]) -> dict[str, Json]:
+        """See `skystage.archives.Archive.selection`."""
+        return dict(select)
+
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""
         search = Search(iter(()))

@@ -52,6 +52,10 @@ class Cdse:
     asset_keys = ASSET_KEYS
     companions = frozenset({"dem", "orbits"})
 
+    def selection(self, select: Mapping[str, Json]) -> dict[str, Json]:
+        """See `skystage.archives.Archive.selection`."""
+        return dict(select)
+
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""
         search = Search(iter(()))

@@ -72,6 +72,10 @@ class Safe:
     asset_keys = ()
     companions = frozenset({"dem", "orbits"})
 
+    def selection(self, select: Mapping[str, Json]) -> dict[str, Json]:
+        """See `skystage.archives.Archive.selection`."""
+        return dict(select)
+
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""
         del access

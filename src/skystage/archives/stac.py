@@ -157,6 +157,10 @@ class Stac:
     asset_keys = None
     companions: frozenset[str] = frozenset()
 
+    def selection(self, select: Mapping[str, Json]) -> dict[str, Json]:
+        """See `skystage.archives.Archive.selection`."""
+        return dict(select)
+
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""
         search = Search(iter(()))

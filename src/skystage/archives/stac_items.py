@@ -6,7 +6,6 @@ of a file can be asked, with which log-in, and what the file is called in a stor
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from datetime import datetime
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from skystage import aoi, auth, multihash, s3
+from skystage.archives.names import component, directory
 from skystage.model import Asset, Granule, Json, Source, Unresolved, from_iso
 
 ARCHIVE = "stac"
@@ -37,8 +37,6 @@ _SUFFIXES = {
     "image/tiff": ".tif",
     "text/xml": ".xml",
 }
-_LONGEST = 180
-"""Characters of a name that a catalogue gives: file systems take 255 bytes."""
 
 
 def granule(item: Mapping[str, Json], base: str, *, collection: str) -> Granule:
@@ -54,7 +52,7 @@ def granule(item: Mapping[str, Json], base: str, *, collection: str) -> Granule:
     said: Mapping[str, Json] = item.get("properties") or {}
     name = item["id"]
     start = _moment(said.get("start_datetime")) or _moment(said.get("datetime"))
-    assets, lacking = _assets(item, base, f"{ARCHIVE}/{_folder(collection)}/{_folder(name)}")
+    assets, lacking = _assets(item, base, f"{ARCHIVE}/{directory(collection)}/{directory(name)}")
     return Granule(
         archive=ARCHIVE,
         collection=collection,
@@ -206,7 +204,7 @@ def _names(files: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     files
         Key to address and name.
     """
-    safe = {key: (href, _safe(name)) for key, (href, name) in files.items()}
+    safe = {key: (href, component(name)) for key, (href, name) in files.items()}
     count = Counter(name.casefold() for _, name in set(safe.values()))
     given: dict[tuple[str, str], str] = {}
     taken: set[str] = set()
@@ -214,20 +212,9 @@ def _names(files: Mapping[str, tuple[str, str]]) -> dict[str, str]:
         if file in given:
             continue
         name = file[1]
-        chosen = name if count[name.casefold()] == 1 else _safe(f"{key}_{name}")
+        chosen = name if count[name.casefold()] == 1 else component(f"{key}_{name}")
         while chosen.casefold() in taken:
             chosen = f"_{chosen}"
         taken.add(chosen.casefold())
         given[file] = chosen
     return {key: given[file] for key, file in safe.items()}
-
-
-def _safe(name: str) -> str:
-    """A name that a catalogue gives as one component of a path."""
-    return re.sub(r"[^\w.+=@-]", "_", name).lstrip(".")[-_LONGEST:] or "_"
-
-
-def _folder(name: str) -> str:
-    """The same for what has to stay apart from others of its kind: ``a:b`` and ``a/b`` are two items."""
-    clean = _safe(name)
-    return clean if clean == name else f"{clean}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             "unresolved": totals.unresolved,
             "degraded": list(header.degraded),
             "dropped": dict(totals.dropped),
+            "notes": list(header.notes),
             "digest": header.digest,
         }
         if arguments.explain:
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
             out_array(counts, "explained", drops)
         else:
             out_json(**counts)
+    say(*header.notes)
     say(f"kept     {totals.granules:>7,} granules, {totals.assets:,} assets, {size_text(totals.bytes)}")
     if totals.paid:
         say(f"paid     {totals.paid:>7,} assets, {size_text(totals.paid_bytes)}: the requester pays for them")

@@ -47,12 +47,18 @@ def run(arguments: argparse.Namespace) -> int:
 
             out_array({"type": "FeatureCollection"}, "features", map(feature, found.granules()))
         elif arguments.json:
-            counts = {"hits": found.hits, "received": found.received, "truncated": found.truncated}
+            counts = {
+                "hits": found.hits,
+                "received": found.received,
+                "truncated": found.truncated,
+                "notes": found.notes,
+            }
             out_array(counts, "granules", (granule.to_json() for granule in found.granules()))
         elif arguments.output is None:
             for granule in found.granules():
                 size = sum(asset.size or 0 for asset in granule.assets)
                 when = "" if granule.start is None else f"{granule.start:%Y-%m-%d %H:%M:%S}"
                 out(f"{granule.id}  {when}  {granule.stack}  {size_text(size)}")
+    say(*found.notes)
     say(f"{found.count:,} granules of {found.hits:,}{', truncated' if found.truncated else ''}")
     return DONE if found.count or arguments.allow_empty else NOTHING

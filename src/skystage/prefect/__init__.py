@@ -8,7 +8,7 @@ asked of the store, each time, at no cost.
 
 from __future__ import annotations
 
-from skystage.prefect.blocks import CdseCredentials
+from skystage.prefect.blocks import CdseCredentials, MastCredentials
 from skystage.prefect.flows import WINDOW, check_bands, fetch_everything, finish, main, planned
 from skystage.prefect.tasks import (
     contact_sheet,
@@ -35,6 +35,7 @@ from skystage.prefect.tasks import (
 __all__ = [
     "WINDOW",
     "CdseCredentials",
+    "MastCredentials",
     "check_bands",
     "contact_sheet",
     "count_batches",

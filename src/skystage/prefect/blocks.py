@@ -70,6 +70,29 @@ class CdseCredentials(Block):
         }
 
 
+class MastCredentials(Block):
+    """A token of MAST's, for data under exclusive access.
+
+    Example
+    -------
+    ::
+
+        from skystage.prefect import MastCredentials
+
+        MastCredentials(token="...").save("mine")
+        credentials = MastCredentials.load("mine")
+    """
+
+    _block_type_name = "MAST Credentials"
+    _block_type_slug = "mast-credentials"
+
+    token: SecretStr = Field(description="It ends after 10 days without use, or 60 in all.")
+
+    def secrets(self) -> Mapping[str, Secret]:
+        """The credentials by scheme, as `Access` takes them."""
+        return {"mast": Secret(token=self.token.get_secret_value(), found="Block")}
+
+
 def open_access(credentials: str | None) -> Access:
     """What a task may reach: with the credentials of a Block, else with those of environment and netrc.
 
