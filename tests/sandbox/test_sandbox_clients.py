@@ -329,6 +329,8 @@ def test_boto3_lists_a_bucket_of_a_thousand(box: Sandbox) -> None:
     code = BUCKET.replace("s1-orbits", "astrogeo-ard").replace(".read().decode()", ".read().hex()")
     count, _, sized = run(box, code)
     assert (count, sized) == (1098, True)
+
+
 def test_astroquery_stages_a_proposal_as_the_tutorial_prints_it(box: Sandbox, tmp_path: Path) -> None:
     token = box.token(realm=MAST)
     printed = run(box, BY_PROPOSAL, token, cwd=tmp_path, ASTROPY_CACHE_DIR=str(tmp_path))
