@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from skystage.sandbox import Sandbox
+from skystage.sandbox.accounts import MAST
 
 SEARCH = """
 import json, sys, asf_search as asf
@@ -102,10 +103,96 @@ print(json.dumps([repr(catalog), [item["id"] for item in items], angles, paths[-
 """
 
 
-def run(box: Sandbox, code: str, *arguments: str, **environ: str) -> Any:
+BY_PROPOSAL = """
+import json, sys
+from astroquery.mast import Observations
+found = Observations.query_criteria(proposal_id=7291)
+products = Observations.get_product_list(found[0:2])
+kept = Observations.filter_products(products, calib_level=[2], productType="SCIENCE")
+manifests = [Observations.download_products(kept, verbose=False) for _ in range(2)]
+script = Observations.download_products(kept, curl_flag=True)
+before = Observations.session_info()["anon"]
+Observations.login(sys.argv[1])
+inside = Observations.session_info()
+Observations.logout()
+after = Observations.session_info()["anon"]
+print(json.dumps({
+    "observations": [len(found), int(Observations.query_criteria_count(proposal_id=7291))],
+    "columns": found.colnames,
+    "first": [found["obsid"][0], found["proposal_pi"][0], str(found["em_min"][2])],
+    "products": [len(products), products.colnames[-2:]],
+    "levels": [int(level) for level in products["calib_level"]],
+    "kept": [
+        [row["obsID"], row["dataproduct_type"], row["productFilename"], int(row["size"])] for row in kept
+    ],
+    "total": "{:.2f} MB".format(sum(kept["size"]) / 10**6),
+    "manifests": [[[row["Local Path"], row["Status"]] for row in one] for one in manifests],
+    "script": [script["Local Path"][0], script["Status"][0]],
+    "session": [before, inside["anon"], inside["attrib"]["display_name"], after],
+    "missions": Observations.list_missions(),
+}))
+"""
+IN_THE_CLOUD = """
+import json
+from astroquery.mast import Observations
+found = Observations.query_criteria(
+    obs_collection=["K2"], objectname="K2-62", filters="KEPLER", provenance_name="K2"
+)
+products = Observations.get_product_list(found)
+kept = Observations.filter_products(products, productSubGroupDescription="LLC")
+Observations.enable_cloud_dataset()
+uris = Observations.get_cloud_uris(kept)
+exact = Observations.query_criteria(obs_collection="K2", target_name="ktwo206096602")
+odd = Observations.get_product_list(Observations.query_criteria(proposal_id="99001"))
+cloud = Observations.get_cloud_uris(odd, verbose=False)
+manifest = Observations.download_products(odd, verbose=False)
+print(json.dumps([uris, len(exact), cloud, [str(row["Status"]) for row in manifest]]))
+"""
+BY_MISSION = """
+import json
+from astroquery.mast import MastMissions
+hubble = MastMissions(mission="hst")
+found = hubble.query_criteria(sci_pep_id=7291, sci_actual_duration=">100")
+products = hubble.get_product_list(found)
+kept = hubble.filter_products(products, file_suffix="X1D", extension="fits")
+manifest = hubble.download_products(kept, verbose=False)
+near = hubble.query_object("TON1480", radius=3)
+statuses = manifest["Status"].tolist()
+print(json.dumps([found["sci_data_set_name"].tolist(), len(products), len(near), statuses]))
+"""
+
+CAMPAIGN = (
+    "206000000/89000/ktwo206089508",
+    "206000000/92000/ktwo206092110",
+    "206000000/92000/ktwo206092615",
+    "206000000/93000/ktwo206093036",
+    "206000000/93000/ktwo206093540",
+    "206000000/94000/ktwo206094039",
+    "206000000/94000/ktwo206094098",
+    "206000000/94000/ktwo206094342",
+    "206000000/94000/ktwo206094605",
+    "206000000/95000/ktwo206095133",
+    "206000000/96000/ktwo206096022",
+    "206000000/96000/ktwo206096602",
+    "206000000/96000/ktwo206096692",
+    "206000000/97000/ktwo206097453",
+    "206000000/98000/ktwo206098619",
+    "206000000/98000/ktwo206098990",
+    "206000000/99000/ktwo206099456",
+    "206000000/99000/ktwo206099582",
+    "206000000/99000/ktwo206099965",
+    "206100000/00000/ktwo206100060",
+    "206100000/02000/ktwo206102898",
+    "206100000/03000/ktwo206103033",
+    "212200000/35000/ktwo212235329",
+)
+
+
+def run(box: Sandbox, code: str, *arguments: str, cwd: Path | None = None, **environ: str) -> Any:
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**box.environment(), **environ},
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=120,
@@ -243,3 +330,62 @@ def test_boto3_lists_a_bucket_of_a_thousand(box: Sandbox) -> None:
     code = BUCKET.replace("s1-orbits", "astrogeo-ard").replace(".read().decode()", ".read().hex()")
     count, _, sized = run(box, code)
     assert (count, sized) == (1098, True)
+
+
+def test_astroquery_stages_a_proposal_as_the_tutorial_prints_it(box: Sandbox, tmp_path: Path) -> None:
+    token = box.token(realm=MAST)
+    printed = run(box, BY_PROPOSAL, token, cwd=tmp_path, ASTROPY_CACHE_DIR=str(tmp_path))
+    assert printed["observations"] == [5, 5]
+    assert (printed["columns"][0], printed["columns"][-1], len(printed["columns"])) == (
+        "dataproduct_type",
+        "objID",
+        33,
+    )
+    assert printed["first"] == ["24919901", "Bregman, Joel N.", "nan"]
+    assert printed["products"] == [30, ["dataRights", "calib_level"]]
+    # What the tutorial shows of the column: its first six rows, and five of its last.
+    assert printed["levels"][:6] == [1] * 6
+    assert printed["levels"][-6:-1] == [1, 2, 1, 2, 2]
+    sizes = {"x1d": 77760, "x2d": 14474880, "flt": 10535040}
+    assert printed["kept"] == [
+        [obsid, "spectrum", f"{stem}_{suffix}.fits", size]
+        for obsid, stem in (("24919901", "o58701010"), ("24919903", "o58701030"))
+        for suffix, size in sizes.items()
+    ]
+    assert printed["total"] == "50.18 MB"
+    paths = [f"./mastDownload/HST/{name[:9]}/{name}" for _, _, name, _ in printed["kept"]]
+    assert printed["manifests"] == [[[path, "COMPLETE"] for path in paths]] * 2
+    assert [(tmp_path / path).stat().st_size for path in paths] == [*sizes.values()] * 2
+    # The second time it asked only how long the files are.
+    asked = [entry["method"] for entry in box.requests() if entry["path"].endswith("Download/file")]
+    assert asked == ["HEAD", "GET"] * 6 + ["HEAD"] * 6
+    path, status = printed["script"]
+    assert status == "COMPLETE"
+    assert (tmp_path / path).read_text().count("curl --fail") == 6
+    assert printed["session"] == [True, False, "sandbox-user", True]
+    assert printed["missions"] == ["HLSP", "HST", "K2", "Kepler", "TESS"]
+
+
+def test_astroquery_finds_the_light_curves_in_the_cloud_as_the_tutorial_prints_them(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    uris, exact, odd, statuses = run(box, IN_THE_CLOUD, cwd=tmp_path, ASTROPY_CACHE_DIR=str(tmp_path))
+    assert uris == [f"s3://stpubdata/k2/public/lightcurves/c3/{one}-c03_llc.fits" for one in CAMPAIGN]
+    assert exact == 1
+    # Of the ten files that go wrong in some way, three are in the cloud nowhere, and two only by the look-up.
+    stem = "s3://stpubdata/hst/public/sbx0/sbx0010"
+    assert sorted(odd) == [
+        f"{stem}10/sbx001010_flt.fits",
+        f"{stem}10/sbx001010_nolength.fits",
+        f"{stem}10/sbx001010_wrongsize.fits",
+        f"{stem}10/sbx001_shared.fits",
+        f"{stem}20/sbx001020_flt.fits",
+    ]
+    assert sorted(statuses) == ["COMPLETE"] * 7 + ["ERROR"] * 3
+    assert hosts(box) == ["mast.stsci.edu", "mastresolver.stsci.edu", "stpubdata.s3.amazonaws.com"]
+
+
+def test_astroquery_searches_by_mission(box: Sandbox, tmp_path: Path) -> None:
+    found, products, near, statuses = run(box, BY_MISSION, cwd=tmp_path, ASTROPY_CACHE_DIR=str(tmp_path))
+    assert found == ["O58701010", "O58701020", "O58701030"]
+    assert (products, near, statuses) == (45, 5, ["COMPLETE"] * 3)

@@ -164,7 +164,7 @@ class Sandbox:
         lifetime
             Seconds.
         realm
-            ``urs.earthdata.nasa.gov`` or ``dataspace.copernicus.eu``.
+            ``urs.earthdata.nasa.gov``, ``dataspace.copernicus.eu`` or ``mast.stsci.edu``.
         """
         return self._world.accounts.issue(realm, "access", USER, lifetime)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from typing import Any
+from urllib.parse import quote
 
 from skystage.sandbox.accounts import MAST, USER, Accounts
 from skystage.sandbox.mast_holdings import File, Holdings
@@ -76,10 +77,11 @@ class Downloads:
             'ask=(); [ -z "$MAST_API_TOKEN" ] || ask=(-H "Authorization: token $MAST_API_TOKEN")',
         ]
         for uri in uris:
+            address = f"{FILE}?uri={quote(uri, safe=':/')}"
             place = f"mastDownload/{folders.get(uri, '')}{uri.rpartition('/')[2]}"
             lines.append(
                 'curl --fail --location --create-dirs "${ask[@]}" '
-                f"--output {shlex.quote(place)} {shlex.quote(f'{FILE}?uri={uri}')}"
+                f"--output {shlex.quote(place)} {shlex.quote(address)}"
             )
         return text_reply(200, "\n".join([*lines, ""]), "text/x-shellscript")
 

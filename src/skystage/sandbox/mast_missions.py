@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 from skystage.sandbox.mast_downloads import Downloads, not_found
@@ -109,7 +110,7 @@ class Missions:
             if all(test(row.get(name)) for name, test in tests):
                 found.append(row)
         # The last one first: sorts keep the order of what is equal.
-        for name, downwards in reversed(list(zip(*_order(asked), strict=True))):
+        for name, downwards in reversed(_order(asked)):
             found.sort(key=_sorting(name), reverse=downwards)
         unasked = [column["column_name"] for column in self._columns if column["default_output"] == "yes"]
         shown = list(dict.fromkeys(asked.get("select_cols") or unasked))
@@ -202,10 +203,11 @@ def _calendar(mjd: float | None) -> str | None:
     return f"{moment:%Y-%m-%dT%H:%M:%S}"
 
 
-def _order(asked: Mapping[str, Any]) -> tuple[list[str], list[bool]]:
-    names = asked.get("sort_by") or [_KEY]
-    downwards = list(asked.get("sort_desc") or [])
-    return names, [*downwards, *([False] * len(names))][: len(names)]
+def _order(asked: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """Columns to sort by, and whether downwards; what is equal in all comes by its name."""
+    names, downwards = asked.get("sort_by") or [], asked.get("sort_desc") or []
+    pairs = zip_longest(names, downwards[: len(names)], fillvalue=False)
+    return [*((str(name), bool(down)) for name, down in pairs), (_KEY, False)]
 
 
 def _sorting(name: str) -> Callable[[Row], tuple[bool, Any]]:
