@@ -19,7 +19,7 @@ demo: setup
 
 # The rooms without I/O: every branch of them is tested.
 PURE := model errors events query criteria aoi filters spool plan planning report resume searching verify \
-  orbitfile layouts multihash totp maps/scene maps/graticule
+  orbitfile layouts multihash s3href totp maps/scene maps/graticule
 COMMA := ,
 SPACE := $(subst ,, )
 

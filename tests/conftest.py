@@ -16,6 +16,7 @@ from skystage.limits import HostLimit, Limits
 from skystage.model import Asset, Granule, Query, Receipt, from_iso
 from skystage.resume import Part
 from skystage.sandbox import Sandbox
+from skystage.sandbox.buckets import Bucket
 from skystage.store import Store
 from skystage.transport import Access
 
@@ -64,11 +65,12 @@ def _enter(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def open_box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sandbox]]:
-    """Open a sandbox with options of the test's own, and lead this process into it."""
+    """Open a sandbox with buckets and options of the test's own, and lead this process into it."""
     boxes: list[Sandbox] = []
 
-    def enter(**options: object) -> Sandbox:
+    def enter(*buckets: Bucket, **options: object) -> Sandbox:
         box = Sandbox(**options)
+        box._world.catalogue.buckets.update({bucket.name: bucket for bucket in buckets})
         box.__enter__()
         boxes.append(box)
         _enter(box, monkeypatch)

@@ -344,7 +344,7 @@ def test_two_plans_are_compared(planned, run, ask, tmp_path):
     assert run("plan-diff", planned, tmp_path / "other")[1].count("gone  ") == 2
 
 
-@pytest.mark.parametrize("form", ["urls", "curl", "aria2", "rclone"])
+@pytest.mark.parametrize("form", ["urls", "curl", "aria2", "rclone-urls"])
 def test_a_plan_is_exported_without_credentials(planned, run, form):
     code, out, _ = run("export", planned, "--format", form, "--asset", "data")
     assert code == 0
@@ -412,9 +412,9 @@ def test_the_manifest_says_what_is_not_staged(planned, run, tmp_path):
 
 
 def test_a_manifest_of_another_kind_is_refused(planned, run, tmp_path):
-    code, _, err = run("manifest", planned, "--store", tmp_path / "s", "-o", tmp_path / "i.csv")
+    code, _, err = run("manifest", planned, "--store", tmp_path / "s", "-o", tmp_path / "i.txt")
     assert code == 1
-    assert ".json or .parquet" in err
+    assert "allowed: .json, .parquet, .ecsv, .csv" in err
 
 
 # --------------------------------------------------------------------------------------------------

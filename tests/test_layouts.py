@@ -40,6 +40,14 @@ BURST = replace(
     [
         ("store", ["asf/C/S1A_X/S1A_X.zip", ORBIT.path, "dem/glo_30/N34/N34.tif"]),
         ("flat", ["S1A_X.zip", EOF, "N34.tif"]),
+        (
+            "mastDownload",
+            [
+                "mastDownload/C/S1A_X/S1A_X.zip",
+                f"mastDownload/AUX_POEORB/{EOF[:-4]}/{EOF}",
+                "mastDownload/glo_30/N34/N34.tif",
+            ],
+        ),
         ("stack", ["p35_f122/S1A_X.zip", f"p35_f122/{EOF}", "dem/N34.tif"]),
         ("isce2", ["SLC/S1A_X.zip", f"orbits/{EOF}", "DEM/N34.tif"]),
         ("s1reader", ["SLC/S1A_X.zip", f"orbits/{EOF}", "DEM/N34.tif"]),
@@ -112,6 +120,8 @@ def test_an_orbit_of_another_name_lies_with_the_others():
 def test_an_unknown_layout_is_one_line_with_the_nearest():
     with pytest.raises(QueryError, match="--layout: got 'ISCE'.*did you mean 'isce2'"):
         layouts.get("ISCE")
+    with pytest.raises(QueryError, match="--layout: got 'mastdownload'.*did you mean 'mastDownload'"):
+        layouts.get("mastdownload")
     with pytest.raises(QueryError, match="allowed: store, flat"):
         layouts.get("zzz")
 

@@ -187,8 +187,10 @@ def test_exports_pass_over_what_has_no_source_and_name_mirrors():
     assets = [*granule("g").assets, Asset(key="data", path="a/b/c", checksums={"md5": "m"})]
     assert list(FORMATS["urls"](assets)) == ["https://a/x"]
     assert next(iter(FORMATS["aria2"](assets))) == "https://a/x\thttps://b.s3.amazonaws.com/x"
-    assert list(FORMATS["rclone"](assets)) == ["https://a/x,asf/C/g/g.bin"]
-    assert len(list(FORMATS["curl"](assets))) == 3
+    assert list(FORMATS["rclone-urls"](assets)) == ["https://a/x,asf/C/g/g.bin"]
+    (line,) = [line for line in FORMATS["curl"](assets) if line.startswith("get ")]
+    assert line == "get asf/C/g/g.bin 5 - - - https://a/x - https://b.s3.amazonaws.com/x"
+    assert list(FORMATS["s3"](assets)) == ["s3://b/x"]
 
 
 # --------------------------------------------------------------------------------------------------

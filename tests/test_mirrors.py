@@ -159,7 +159,7 @@ def test_options_that_mean_nothing_are_refused(plan, box, options):
 
 
 def test_lists_for_other_tools_never_mix_the_bytes_of_two_zips(both):
-    for name in ("aria2", "curl", "rclone", "urls"):
+    for name in ("aria2", "curl", "rclone-urls", "urls"):
         text = "\n".join(export.FORMATS[name]([both]))
         assert DATAPOOL in text
         assert DOWNLOAD not in text

@@ -15,7 +15,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from skystage import archives, errors, planning, query
-from skystage.archives import stac_items
 from skystage.archives.stac_items import granule
 from skystage.batch import fetch_all
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, QueryError, SearchError
@@ -513,9 +512,9 @@ def test_an_item_collection_is_a_catalogue_and_an_item_without_id_is_broken(tmp_
 # Items
 
 
-def one(assets: dict[str, Any], *, pays: bool = False, **properties: Any) -> Granule:
+def one(assets: dict[str, Any], **properties: Any) -> Granule:
     said = {**item("a", **properties), "assets": assets}
-    return granule(said, "https://x.org/items/a.json", collection="c", pays=pays)
+    return granule(said, "https://x.org/items/a.json", collection="c")
 
 
 def test_which_assets_are_wanted_has_to_be_said(api, plan):
@@ -628,19 +627,17 @@ def test_https_comes_before_s3_and_what_cannot_be_fetched_is_said():
         ({"storage:refs": ["aws"]}, {"storage:schemes": {"aws": {"requester_pays": True}}}),
     ],
 )
-def test_what_the_requester_pays_for_needs_a_yes(said, properties):
+def test_what_the_requester_pays_for_is_told_from_what_is_free(said, properties):
     asset = {"href": "s3://bucket/k", **said}
-    (lacking,) = one({"k": asset}, **properties).unresolved
-    assert lacking.reason == stac_items.PAID
-    (source,) = one({"k": asset}, pays=True, **properties).assets[0].sources
-    assert (source.auth, source.requester_pays) == ("aws", True)
+    (found,) = one({"k": asset}, **properties).assets
+    assert found.paid
+    assert [(source.auth, source.requester_pays) for source in found.sources] == [("aws", True)]
     by_https = {**asset, "alternate": {"https": {"href": "https://bucket.s3.us-west-2.amazonaws.com/k"}}}
-    assert all(
-        source.requester_pays for source in one({"k": by_https}, pays=True, **properties).assets[0].sources
-    )
+    assert one({"k": by_https}, **properties).assets[0].paid
     elsewhere = {**asset, "alternate": {"https": {"href": "https://data.example.org/k"}}}
-    (source,) = one({"k": elsewhere}, **properties).assets[0].sources
-    assert (source.href, source.requester_pays) == ("https://data.example.org/k", False)
+    (found,) = one({"k": elsewhere}, **properties).assets
+    assert [source.requester_pays for source in found.sources] == [False, True]
+    assert not found.paid
 
 
 def test_a_store_of_two_of_which_one_is_free_is_free():
@@ -805,8 +802,8 @@ def test_recorded_items_of_other_servers_are_granules(recordings):
     ]
     sentinel, landsat = (granule(said, "", collection=said["collection"]) for said in page["features"])
     assert (len(sentinel.assets), sentinel.stack) == (35, "13TDE")
-    assert landsat.assets == ()
-    assert {lacking.reason for lacking in landsat.unresolved} == {stac_items.PAID}
+    assert landsat.assets
+    assert all(asset.paid for asset in landsat.assets)
     items = sorted((folder / "usgs-stac-kaguya").glob("*/item.json"))
     assert len(items) == 9
     for path in items:

@@ -31,6 +31,7 @@ from skystage.errors import (
 )
 from skystage.fetch import fetch_asset
 from skystage.model import Source
+from skystage.sandbox.accounts import AWS_KEY, AWS_SECRET
 from skystage.transport import Access
 
 ORBITS = "s1-orbits.s3.amazonaws.com"
@@ -98,18 +99,9 @@ def test_signed_and_requester_pays_requests_carry_what_aws_asks_for(box):
 
 
 def test_a_bucket_of_another_region_is_asked_again_with_that_region(box):
-    access = Access(secrets={"aws": Secret(username="KEY", password="SECRET")})
+    access = Access(secrets={"aws": Secret(username=AWS_KEY, password=AWS_SECRET)})
     name = key(box)
     box.clear()
-    box.set_faults(
-        [
-            {
-                "match": {"host": ORBITS, "times": 1},
-                "status": 400,
-                "headers": {"x-amz-bucket-region": "us-west-2"},
-            }
-        ]
-    )
     assert got(access, Source(href=f"s3://s1-orbits/{name}", auth="aws"))[0] == 200
     regions = [request["headers"]["authorization"].split("/")[2] for request in box.requests()]
     assert regions == ["us-east-1", "us-west-2"]
@@ -137,6 +129,14 @@ def test_an_s3_address_is_the_https_address_that_serves_it(monkeypatch, href, ad
     assert s3.https_url(href) == address
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:8333/")
     assert s3.https_url("s3://bucket/key") == "http://127.0.0.1:8333/bucket/key"
+
+
+@pytest.mark.parametrize("key", ["a/../b", "./a", "a/..", "..", "a/./b"])
+def test_a_key_that_an_address_would_lose_is_refused_and_not_another_object_fetched(box, access, key):
+    with pytest.raises(Refused, match="[.]{1,2} for a folder"):
+        got(access, Source(href=f"s3://s1-orbits/{key}"))
+    assert box.requests() == []
+    assert s3.https_url("s3://b/..a/b../...") == "https://b.s3.amazonaws.com/..a/b../..."
 
 
 def test_redirects_that_do_not_end_are_refused(box, access):

@@ -32,6 +32,12 @@ def _flat(granule: Granule | None, asset: Asset) -> str:
     return asset.name
 
 
+def _mast_download(granule: Granule | None, asset: Asset) -> str:
+    """``mastDownload/HST/OBS_ID/NAME``: astroquery's; of any archive its collection and granule."""
+    del granule
+    return f"mastDownload/{asset.path.partition('/')[2]}"
+
+
 def _stack(granule: Granule | None, asset: Asset) -> str:
     """A folder for each stack, ``p100_f466``, with the orbits beside their scenes: InSARHub's ``data``."""
     if granule is None:
@@ -78,6 +84,7 @@ def _known(what: str, granule: Granule, value: object) -> str:
 LAYOUTS: Mapping[str, Layout] = {
     "store": _store,
     "flat": _flat,
+    "mastDownload": _mast_download,
     "stack": _stack,
     "isce2": _by_kind,
     "s1reader": _by_kind,
@@ -95,8 +102,9 @@ def get(name: str) -> Layout:
         If there is none; the message names the nearest.
     """
     if name not in LAYOUTS:
-        near = difflib.get_close_matches(name.lower(), LAYOUTS, 1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        folded = {known.lower(): known for known in LAYOUTS}
+        near = difflib.get_close_matches(name.lower(), folded, 1)
+        meant = f"; did you mean {folded[near[0]]!r}?" if near else ""
         raise QueryError(f"--layout: got {name!r}", hint=f"allowed: {', '.join(LAYOUTS)}{meant}")
     return LAYOUTS[name]
 

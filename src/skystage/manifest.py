@@ -1,4 +1,4 @@
-"""Receipts as a STAC ItemCollection, and as a list that ``sha256sum -c`` reads.
+"""Receipts as a STAC ItemCollection, as astroquery's table, and as a list that ``sha256sum -c`` reads.
 
 Hrefs are relative to the manifest, so that a store and its manifest can move together, and two
 runs of one plan give equal manifests but for the times.
@@ -7,6 +7,7 @@ runs of one plan give equal manifests but for the times.
 from __future__ import annotations
 
 import asyncio
+import csv
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from skystage import multihash
 from skystage.errors import SkystageError
 from skystage.model import Asset, Companion, Granule, Json, Receipt, Release, canonical, iso
 from skystage.plan import Once, Plan
+from skystage.s3 import https_url
 from skystage.store import Store
 from skystage.whole import whole
 
@@ -27,6 +29,9 @@ EXTENSIONS = [
     "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json",
 ]
 CHECKSUMS = "checksums.txt"
+COLUMNS = ("Local Path", "Status", "Message", "URL")
+"""Of astroquery's table."""
+_SUFFIXES = (".json", ".parquet", ".ecsv", ".csv")
 
 
 @dataclass(slots=True)
@@ -47,19 +52,26 @@ def write(plan: Plan, store: Store, path: Path) -> Written:
     Parameters
     ----------
     path
-        ``*.json`` for a STAC ItemCollection, ``*.parquet`` for GeoParquet.
+        ``*.json`` for a STAC ItemCollection, ``*.parquet`` for GeoParquet, ``*.ecsv`` or ``*.csv`` for the
+        table that astroquery's ``download_products`` gives.
 
     Raises
     ------
     SkystageError
         For another suffix, or Parquet without the package that writes it.
     """
-    if path.suffix not in (".json", ".parquet"):
-        raise SkystageError(f"{path}: cannot write a manifest as {path.suffix!r}", hint=".json or .parquet")
+    if path.suffix not in _SUFFIXES:
+        raise SkystageError(
+            f"{path}: cannot write a manifest as {path.suffix!r}", hint=f"allowed: {', '.join(_SUFFIXES)}"
+        )
     plan.check()
     path.parent.mkdir(parents=True, exist_ok=True)
     base = path.parent.resolve()
     written = Written()
+    if path.suffix in (".ecsv", ".csv"):
+        with whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+            _write_table(file, _rows(plan, store, base, written), commented=path.suffix == ".ecsv")
+        return written
     with whole(path.with_name(CHECKSUMS)) as listed, listed.open("w", encoding="utf-8") as sums:
         items = _items(plan, store, base, sums, written)
         if path.suffix == ".json":
@@ -106,6 +118,41 @@ def _items(plan: Plan, store: Store, base: Path, sums: TextIO, written: Written)
             # Elevation was sensed by nobody at one time: an item has the time at which its last file came.
             last = max(receipt.staged for _, receipt, _ in found)
             yield _companion_item(companion, iso(last), {asset.name: said for asset, _, said in found})
+
+
+def _rows(plan: Plan, store: Store, base: Path, written: Written) -> Iterator[tuple[str, ...]]:
+    """Each planned asset once, in the order of the plan, then what cannot be had.
+
+    What is staged is ``COMPLETE``; what was released ``SKIPPED``, and what is missing ``ERROR``: they have no
+    file, and so no path.
+    """
+    for asset in plan.assets():
+        url = https_url(asset.sources[0].href) if asset.sources else ""
+        if (receipt := store.receipt(asset)) is not None:
+            path = os.path.relpath(store.path(asset).resolve(), base)
+            written.assets += 1
+            yield path, "COMPLETE", "", https_url(receipt.source)
+        elif store.released(asset) is not None:
+            written.assets += 1
+            written.released += 1
+            yield "", "SKIPPED", f"{asset.path}: released", url
+        else:
+            written.missing += 1
+            yield "", "ERROR", f"{asset.path}: not staged", url
+        written.items += 1
+    for name, lacking in plan.unresolved():
+        written.items += 1
+        yield "", "ERROR", f"{name}: {lacking.key}: {lacking.reason}", ""
+
+
+def _write_table(file: TextIO, rows: Iterable[tuple[str, ...]], *, commented: bool) -> None:
+    """Comma-separated values; with comments they are ECSV 1.0 (astropy's APE 6)."""
+    if commented:
+        file.write("# %ECSV 1.0\n# ---\n# delimiter: ','\n# datatype:\n")
+        file.writelines(f"# - {{name: {name}, datatype: string}}\n" for name in COLUMNS)
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows(rows)
 
 
 def _companion_item(companion: Companion, moment: str, assets: dict[str, Json]) -> dict[str, Json]:

@@ -88,6 +88,8 @@ class Query:
     """Keys of assets that a granule may lack without failing the fetch."""
     allow_incomplete: bool = False
     """Accept a search for which the archive delivered less than it counted."""
+    requester_pays: bool = False
+    """Plan also what is to be had only where the requester pays for it."""
 
     def to_json(self) -> dict[str, Json]:
         """The query as a query file would say it, without what is default."""
@@ -109,6 +111,8 @@ class Query:
             out["allow_missing"] = list(self.allow_missing)
         if self.allow_incomplete:
             out["allow_incomplete"] = True
+        if self.requester_pays:
+            out["requester_pays"] = True
         return out
 
     @property
@@ -204,6 +208,11 @@ class Asset:
     def name(self) -> str:
         """The file name."""
         return self.path.rpartition("/")[2]
+
+    @property
+    def paid(self) -> bool:
+        """Whether the requester pays for it, wherever it comes from."""
+        return bool(self.sources) and all(source.requester_pays for source in self.sources)
 
     def to_json(self) -> dict[str, Json]:
         """The asset as plans hold it."""

@@ -52,9 +52,14 @@ class Totals:
     unresolved: int = 0
     """Assets that were asked for and cannot be had."""
     dropped: Mapping[str, int] = field(default_factory=dict)
+    paid: int = 0
+    """Assets that the requester pays for."""
+    paid_bytes: int = 0
+    """Theirs, as far as the archive says their sizes."""
 
     def to_json(self) -> dict[str, Json]:
-        """As the header holds it."""
+        """As the header holds it; who pays nothing reads nothing of it."""
+        paid = {"paid": self.paid, "paid_bytes": self.paid_bytes} if self.paid else {}
         return {
             "granules": self.granules,
             "assets": self.assets,
@@ -62,6 +67,7 @@ class Totals:
             "unsized": self.unsized,
             "unresolved": self.unresolved,
             "dropped": dict(self.dropped),
+            **paid,
         }
 
 
@@ -309,7 +315,7 @@ class _Counts:
     """Totals, counted while the lines go by."""
 
     def __init__(self) -> None:
-        self._granules = self._unresolved = self._bytes = self._unsized = 0
+        self._granules = self._unresolved = self._bytes = self._unsized = self._paid = self._paid_bytes = 0
         self._once = Once()
         self._dropped: Counter[str] = Counter()
 
@@ -336,6 +342,8 @@ class _Counts:
             unsized=self._unsized,
             unresolved=self._unresolved,
             dropped=dict(sorted(self._dropped.items())),
+            paid=self._paid,
+            paid_bytes=self._paid_bytes,
         )
 
     def _assets(self, assets: Iterable[Asset]) -> None:
@@ -343,6 +351,8 @@ class _Counts:
             if self._once.first(asset):
                 self._bytes += asset.size or 0
                 self._unsized += asset.size is None
+                self._paid += asset.paid
+                self._paid_bytes += asset.paid * (asset.size or 0)
 
 
 def as_line(value: Json) -> bytes:

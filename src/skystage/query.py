@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 COMMON = (
     *("archive", "area", "start", "end", "filter", "select", "assets", "with", "offline"),
-    *("allow_missing", "allow_incomplete", "preset"),
+    *("allow_missing", "allow_incomplete", "requester_pays", "preset"),
 )
 """The keys that mean the same for every archive; all others are the archive's criteria."""
 _MEANT = {
@@ -101,6 +101,7 @@ def parse(mapping: Mapping[str, Any], *, base: Path | None = None) -> Query:
         offline=_offline(given.get("offline", "drop")),
         allow_missing=_allow_missing(archive, given),
         allow_incomplete=_flag("allow_incomplete", given.get("allow_incomplete", False)),
+        requester_pays=_flag("requester_pays", given.get("requester_pays", False)),
     )
 
 

@@ -37,6 +37,8 @@ class Stack:
         Days between two neighbouring dates, at most; 0 for a single date.
     bytes
         Of all their assets, shared ones once; assets of unknown size count nothing.
+    paid_bytes
+        Of those that the requester pays for.
     """
 
     key: str
@@ -48,6 +50,7 @@ class Stack:
     longest_gap: int
     platforms: tuple[str, ...]
     bytes: int
+    paid_bytes: int = 0
 
     @property
     def granules(self) -> tuple[str, ...]:
@@ -68,6 +71,7 @@ class Stack:
             "longest_gap": self.longest_gap,
             "platforms": list(self.platforms),
             "bytes": self.bytes,
+            "paid_bytes": self.paid_bytes,
         }
         if scenes:
             out["scenes"] = [{"id": one.id, "start": one.start and iso(one.start)} for one in self.scenes]
@@ -96,7 +100,7 @@ class _Members:
         self._properties: Mapping[str, Json] = {}
         self._platforms: set[str] = set()
         self._once = Once()
-        self._bytes = 0
+        self._bytes = self._paid = 0
 
     def add(self, granule: Granule) -> None:
         place = (granule.start is None, granule.start, granule.id)
@@ -104,7 +108,10 @@ class _Members:
         if self._first is None or place < self._first:
             self._first, self._properties = place, granule.properties
         self._platforms.add(_platform(granule.properties))
-        self._bytes += sum(asset.size or 0 for asset in granule.assets if self._once.first(asset))
+        for asset in granule.assets:
+            if self._once.first(asset):
+                self._bytes += asset.size or 0
+                self._paid += asset.paid * (asset.size or 0)
 
     def stack(self, key: str) -> Stack:
         scenes = tuple(Scene(name, start) for _, start, name in sorted(self._order))
@@ -123,6 +130,7 @@ class _Members:
             longest_gap=max(gaps, default=timedelta(0)).days,
             platforms=tuple(sorted(self._platforms)),
             bytes=self._bytes,
+            paid_bytes=self._paid,
         )
 
 

@@ -1,4 +1,4 @@
-"""S3 addresses: ``s3://bucket/key`` as the https address that serves it, and the signature it may need.
+"""S3 as bytes come from it: the address that serves ``s3://bucket/key``, and the signature it may need.
 
 Public buckets need no signature: they are plain https. boto3's own transfer costs a HEAD and a
 thread pool for each object; signing one header and reading the body ourselves is several times
@@ -10,15 +10,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from skystage import auth, tls
-from skystage.errors import CredentialsMissing
+from skystage import auth, s3href, tls
+from skystage.errors import CredentialsMissing, Refused
 
 if TYPE_CHECKING:
     from skystage.auth import Secret
@@ -39,19 +39,32 @@ def endpoint() -> str | None:
 def https_url(href: str) -> str:
     """The address to ask for `href`; anything but ``s3://`` is its own.
 
-    A bucket with dots in its name is addressed by path, because no wildcard certificate covers it.
+    Raises
+    ------
+    Refused
+        If a part of the key is ``.`` or ``..``: on its way an address loses them, and names another object.
     """
-    if not href.startswith("s3://"):
+    found = s3href.parse(href) if href.startswith(s3href.SCHEME) else None
+    if found is None:
         return href
-    # Not by a parser of addresses: a key may hold "?" and "#".
-    bucket, _, key = href.removeprefix("s3://").partition("/")
-    key = quote(key, safe="/~")
-    custom = endpoint()
-    if custom:
-        return f"{custom.rstrip('/')}/{bucket}/{key}"
-    if "." in bucket:
-        return f"https://s3.amazonaws.com/{bucket}/{key}"
-    return f"https://{bucket}.s3.amazonaws.com/{key}"
+    if not {".", ".."}.isdisjoint(found.key.split("/")):
+        raise Refused(
+            f"{href[:80]}: a key with . or .. for a folder cannot be asked for by https",
+            hint="stage it with another tool, and let `skystage adopt` verify it",
+        )
+    return s3href.https(found, endpoint())
+
+
+def region(href: str) -> str:
+    """The region that an address names; else the one to begin with: S3 answers with the right one."""
+    found = s3href.parse(href)
+    return (found and found.region) or DEFAULT_REGION
+
+
+def moved(url: str, region: str) -> str:
+    """The address of the same object in another region; of what is not in Amazon's S3 its own."""
+    found = s3href.parse(url)
+    return url if found is None else s3href.https(replace(found, region=region))
 
 
 def belongs(name: str | None, scheme: str, host: str) -> bool:
@@ -69,10 +82,7 @@ def belongs(name: str | None, scheme: str, host: str) -> bool:
     custom = urlsplit(endpoint() or "")
     if custom.hostname == host and custom.scheme == scheme:
         return True
-    return scheme == "https" and _S3.fullmatch(host) is not None
-
-
-_S3 = re.compile(r"(?:.+\.)?s3(?:-[a-z0-9-]+)?(?:\.dualstack)?(?:\.[a-z]{2}(?:-[a-z]+)+-\d)?\.amazonaws\.com")
+    return scheme == "https" and s3href.is_host(host)
 
 
 def credentials(secret: Secret | None) -> Any:

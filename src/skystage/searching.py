@@ -139,7 +139,14 @@ def opened(path: Path | str) -> Plan | SearchFile:
 def _asked(query: Query) -> dict[str, Json]:
     """What of a query the archive is asked: all the rest is for what came."""
     return replace(
-        query, filter={}, select={}, assets=(), companions={}, offline="drop", allow_missing=()
+        query,
+        filter={},
+        select={},
+        assets=(),
+        companions={},
+        offline="drop",
+        allow_missing=(),
+        requester_pays=False,
     ).to_json()
 
 

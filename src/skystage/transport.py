@@ -364,7 +364,7 @@ class _Slots:
     def follow(self, headers: Mapping[str, str], content: bytes | None = None) -> Body:
         start = url = s3.https_url(self._source.href)
         direct = DIRECT.get(self._source.auth or "")
-        region = direct.region if direct else s3.DEFAULT_REGION
+        region = direct.region if direct else s3.region(self._source.href)
         if self._signs == s3.EODATA:
             region = s3.EODATA_REGION
         renewed = False
@@ -383,8 +383,9 @@ class _Slots:
                 _refuse_terms(url, self._source.href)
                 continue
             bucket_region = said.get("x-amz-bucket-region", region)
-            if status in (301, 400) and self._signs and bucket_region != region:
-                region = bucket_region
+            if (status == 301 or (status == 400 and self._signs)) and bucket_region != region:
+                # S3 says where a bucket is, and not what address that is.
+                region, url = bucket_region, s3.moved(url, bucket_region)
                 continue
             head = _head(response, excerpt="" if status < 400 else _excerpt(response))
             refused = sent.get("Authorization", "") if status == 401 and not renewed else ""

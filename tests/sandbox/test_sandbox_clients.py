@@ -73,6 +73,36 @@ print(json.dumps([
 ]))
 """
 
+# The session of the USGS's tutorial, but for the tables that it prints with.
+KAGUYA = """
+import asyncio, json, aiohttp, pvl
+from pystac_client import Client
+catalog = Client.open("https://stac.astrogeology.usgs.gov/api/")
+names = [f"kaguya_terrain_camera_{kind}_uncontrolled_observations"
+         for kind in ("stereoscopic", "spsupport", "monoscopic")]
+results = [catalog.search(collections=[name], bbox=[3, 4, 5, 6], max_items=200) for name in names]
+items = [item for result in results for item in result.item_collection_as_dict()["features"]]
+
+async def get_incidence(session, url):
+    async with session.get(url) as response:
+        return pvl.loads(await response.text())["Caminfo"]["Geometry"]["IncidenceAngle"]
+
+async def get_all():
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        return await asyncio.gather(
+            *(get_incidence(session, item["assets"]["caminfo_pvl"]["href"]) for item in items)
+        )
+
+angles = asyncio.run(get_all())
+paths = []
+for item in items:
+    old_url = item["assets"]["image"]["href"]
+    paths.append(f"s3_noauth:/{old_url.split('/')[2].split('.')[0]}/{'/'.join(old_url.split('/')[3:])}")
+print(json.dumps([repr(catalog), [item["id"] for item in items], angles, paths[-1],
+                  [result.matched() for result in results]]))
+"""
+
+
 BY_PROPOSAL = """
 import json, sys
 from astroquery.mast import Observations
@@ -265,6 +295,41 @@ def test_pystac_client_searches_sentinel_2(box: Sandbox) -> None:
     assert collections == ["sentinel-2-l2a", "sentinel-2-l1c"]
     assert tiles == ["MGRS-31UFS"]
     assert hosts(box) == ["stac.dataspace.copernicus.eu"]
+
+
+def test_the_kaguya_tutorial_prints_what_it_printed(box: Sandbox) -> None:
+    client, names, angles, path, matched = run(box, KAGUYA)
+    assert client == "<Client id=usgs-stac-api>"
+    assert names[:5] == [
+        "TC1W2B0_01_05187N056E0034",
+        "TC2W2B0_01_05187N061E0034",
+        "TC1W2B0_01_05187N043E0034",
+        "TC2W2B0_01_05187N047E0034",
+        "TC2W2B0_01_05187N034E0035",
+    ]
+    assert names[65:] == [
+        "TC1S2B0_01_05522N064E0040",
+        "TC1S2B0_01_05522N050E0040",
+        "TC1S2B0_01_05522N037E0040",
+        "TC1S2B0_01_05521N057E0050",
+        "TC1S2B0_01_05521N043E0050",
+    ]
+    assert len(names) == len(angles) == sum(matched) == 70
+    assert sum(angle <= 45 for angle in angles) not in (0, 70), "a filter has something to keep and to drop"
+    last = names[-1]
+    folder = "moon/kaguya/terrain_camera/monoscopic/uncontrolled"
+    assert path == f"s3_noauth:/astrogeo-ard/{folder}/{last}/{last}.tif"
+    # Ten at a time, in order; and each search ends with a page that has nothing.
+    assert [entry["method"] for entry in box.requests() if entry["path"].endswith("/search")].count(
+        "POST"
+    ) >= 10
+    assert {entry["status"] for entry in box.requests()} == {200}
+
+
+def test_boto3_lists_a_bucket_of_a_thousand(box: Sandbox) -> None:
+    code = BUCKET.replace("s1-orbits", "astrogeo-ard").replace(".read().decode()", ".read().hex()")
+    count, _, sized = run(box, code)
+    assert (count, sized) == (1098, True)
 
 
 def test_astroquery_stages_a_proposal_as_the_tutorial_prints_it(box: Sandbox, tmp_path: Path) -> None:

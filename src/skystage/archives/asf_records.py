@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from skystage import aoi
+from skystage import aoi, s3href
 from skystage.archives.asf_criteria import NOTED
 from skystage.direct import DIRECT
 from skystage.model import Asset, Granule, Json, Source, from_iso
@@ -231,15 +231,11 @@ def _bucketed(umm: Mapping[str, Json]) -> dict[str, str]:
     """The address of each file in ASF's own buckets, by its name there."""
     out = {}
     for link in umm.get("RelatedUrls", ()):
-        match = _BUCKET.fullmatch(str(link.get("URL")))
-        if match is not None:
-            address = f"https://{match['bucket']}.s3.{DIRECT['asf-s3'].region}.amazonaws.com"
-            out[_name(match["key"])] = f"{address}/{quote(match['key'])}"
+        found = s3href.parse(str(link.get("URL")))
+        # Those of ASF's whose keys its distribution host gives; NISAR's and others have hosts of their own.
+        if found is not None and found.bucket.startswith("asf-ngap2w-p-"):
+            out[_name(found.key)] = s3href.https(replace(found, region=DIRECT["asf-s3"].region))
     return out
-
-
-# Those of ASF's whose keys its distribution host gives; NISAR's and others have hosts of their own.
-_BUCKET = re.compile(r"s3://(?P<bucket>asf-ngap2w-p-[a-z0-9-]+)/(?P<key>.+)")
 
 
 def _role(name: str) -> str | None:

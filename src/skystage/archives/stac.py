@@ -129,8 +129,6 @@ class Criteria(BaseModel):
     fields: Many[Name] | None = None
     """The only properties to bring along: those of items may be some kilobytes."""
     page_size: Annotated[int, Field(ge=1, le=10000)] | None = None
-    requester_pays: bool | None = None
-    """Whether to plan what the requester pays for."""
 
     @model_validator(mode="after")
     def _order_means_something(self) -> Self:
@@ -256,8 +254,7 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
                 item.said["properties"] = {**item.said["properties"], **matches(item.said)}
             if keep is not None:
                 item.said["properties"] = {k: v for k, v in item.said["properties"].items() if k in keep}
-            pays = bool(asked.get("requester_pays"))
-            yield granule(item.said, item.base, collection=item.collection, pays=pays)
+            yield granule(item.said, item.base, collection=item.collection)
             if cap is not None and search.received >= cap:
                 break
         _refuse_unknown(asked.get("collections", ()), answer, client)

@@ -18,7 +18,6 @@ from skystage.model import Asset, Granule, Json, Source, Unresolved, from_iso
 
 ARCHIVE = "stac"
 
-PAID = "only where the requester pays"
 _EODATA = "s3://eodata/"
 _ZIPPER = "https://zipper.dataspace.copernicus.eu/"
 _DOWNLOAD = "https://download.dataspace.copernicus.eu/"
@@ -42,7 +41,7 @@ _LONGEST = 180
 """Characters of a name that a catalogue gives: file systems take 255 bytes."""
 
 
-def granule(item: Mapping[str, Json], base: str, *, collection: str, pays: bool = False) -> Granule:
+def granule(item: Mapping[str, Json], base: str, *, collection: str) -> Granule:
     """One item as a granule.
 
     Parameters
@@ -51,13 +50,11 @@ def granule(item: Mapping[str, Json], base: str, *, collection: str, pays: bool 
         The item's own address, which relative ones start from.
     collection
         Of the item; its own word for it may be missing in a static catalogue.
-    pays
-        Whether the requester pays for what is not free.
     """
     said: Mapping[str, Json] = item.get("properties") or {}
     name = item["id"]
     start = _moment(said.get("start_datetime")) or _moment(said.get("datetime"))
-    assets, lacking = _assets(item, base, f"{ARCHIVE}/{_folder(collection)}/{_folder(name)}", pays=pays)
+    assets, lacking = _assets(item, base, f"{ARCHIVE}/{_folder(collection)}/{_folder(name)}")
     return Granule(
         archive=ARCHIVE,
         collection=collection,
@@ -99,7 +96,7 @@ def _stack(said: Mapping[str, Json], collection: str) -> str:
 
 
 def _assets(
-    item: Mapping[str, Json], base: str, folder: str, *, pays: bool
+    item: Mapping[str, Json], base: str, folder: str
 ) -> tuple[tuple[Asset, ...], tuple[Unresolved, ...]]:
     given = {key: said for key, said in (item.get("assets") or {}).items() if said.get("href")}
     names = _names({key: (said["href"], _name(key, said)) for key, said in given.items()})
@@ -108,11 +105,10 @@ def _assets(
         paid = _paid(said, item.get("properties") or {})
         found = [_source(urljoin(base, href), paid=paid) for href in _hrefs(said)]
         # S3 comes last: whoever has no keys for it gets the file by https.
-        sources = sorted((one for one in found if one is not None), key=_by_s3)
-        free = tuple(one for one in sources if pays or not one.requester_pays)
-        if not free:
+        sources = tuple(sorted((one for one in found if one is not None), key=_by_s3))
+        if not sources:
             scheme = urlsplit(said["href"]).scheme or "file"
-            reason = PAID if sources else f"its address is {scheme}:, which cannot be fetched"
+            reason = f"its address is {scheme}:, which cannot be fetched"
             lacking.append(Unresolved(key=key, reason=reason))
             continue
         size = said.get("file:size")
@@ -123,7 +119,7 @@ def _assets(
                 size=size if isinstance(size, int) and size > 0 else None,
                 checksums=multihash.read(said.get("file:checksum") or said.get("checksum:multihash")),
                 media_type=said.get("type"),
-                sources=free,
+                sources=sources,
             )
         )
     return tuple(assets), tuple(lacking)

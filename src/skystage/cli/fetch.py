@@ -24,7 +24,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layout",
         metavar="NAME",
-        help="with --into: where another tool looks: flat, stack, isce2, s1reader, gamma, burst",
+        help="with --into: where another tool looks: flat, mastDownload, stack, isce2, s1reader, gamma, "
+        "burst",
     )
     parser.add_argument(
         "--symlink", action="store_true", help="with --into: symbolic links, for who touches what he is given"

@@ -1,4 +1,4 @@
-"""``skystage manifest``: write what is staged as a STAC ItemCollection."""
+"""``skystage manifest``: write what is staged as a STAC ItemCollection, or as astroquery's table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("plan", type=Path)
     parser.add_argument("--store", type=Path, required=True, metavar="DIR")
-    parser.add_argument("-o", dest="output", type=Path, required=True, metavar="ITEMS.{json,parquet}")
+    parser.add_argument(
+        "-o", dest="output", type=Path, required=True, metavar="ITEMS.{json,parquet,ecsv,csv}"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -40,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
             "granules": totals.granules,
             "assets": totals.assets,
             "bytes": totals.bytes,
+            "paid": totals.paid,
+            "paid_bytes": totals.paid_bytes,
             "hits": header.hits,
             "truncated": header.truncated,
             "unresolved": totals.unresolved,
@@ -53,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             out_json(**counts)
     say(f"kept     {totals.granules:>7,} granules, {totals.assets:,} assets, {size_text(totals.bytes)}")
+    if totals.paid:
+        say(f"paid     {totals.paid:>7,} assets, {size_text(totals.paid_bytes)}: the requester pays for them")
     for reason, count in totals.dropped.items():
         say(f"dropped  {count:>7,} {reason}")
     if arguments.explain and not arguments.json:

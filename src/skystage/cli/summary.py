@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     table(
         ("direction", "path", "frame", "granules", "dates", "first", "last", "gap", "platforms", "size"), rows
     )
+    if paid := sum(stack.paid_bytes for stack in groups):
+        say(f"the requester pays for {size_text(paid)} of it")
     if arguments.scenes:
         for stack in groups:
             out(f"\n{stack.key}")

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 from xml.sax.saxutils import escape
 
 from skystage.sandbox.accounts import AWS_KEY, AWS_SECRET
@@ -63,7 +63,7 @@ class Bucket:
 
     def answer(self, request: Request) -> Reply:
         """Answer where the host is the bucket."""
-        return self.give(request, request.path[1:])
+        return self.give(request, _written(request))
 
     def give(self, request: Request, key: str) -> Reply:
         """Answer for a key; without one, for the bucket itself."""
@@ -145,6 +145,11 @@ def _shops(region: str) -> tuple[str, ...]:
     )
 
 
+def _written(request: Request) -> str:
+    """What is written in the path: as in a form, a plus is a space."""
+    return unquote_plus(request.raw_path.removeprefix("/"))
+
+
 class _ByPath:
     """The hosts of one region that have the bucket in the path."""
 
@@ -154,7 +159,7 @@ class _ByPath:
 
     def answer(self, request: Request) -> Reply:
         """Answer where the first part of the path is the bucket."""
-        name, _, key = request.path.removeprefix("/").partition("/")
+        name, _, key = _written(request).partition("/")
         bucket = self._held.get(name)
         if bucket is None:
             return error(404, "NoSuchBucket", "The specified bucket does not exist", name)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from skystage.sandbox import mast_observations, optical, sentinels
+from skystage.sandbox import mast_observations, optical, planetary, sentinels
 from skystage.sandbox.catalogue import Catalogue
 from skystage.sandbox.ephemeris import SATELLITES, corners, state
 from skystage.sandbox.mast_holdings import BUCKET
@@ -93,6 +93,7 @@ def build(payload_size: int = PAYLOAD_SIZE) -> Catalogue:
     catalogue.optical.extend(optical.scenes())
     catalogue.records.extend(sentinels.records())
     catalogue.deleted.extend(sentinels.deleted())
+    planetary.build(catalogue)
     catalogue.mast = mast_observations.observations()
     catalogue.buckets[BUCKET] = catalogue.mast.bucket()
     return catalogue

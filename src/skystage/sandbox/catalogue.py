@@ -174,6 +174,10 @@ class Catalogue:
     """Records of products that are there no more."""
     elevation: dict[str, Path] = field(default_factory=dict)
     """Recorded elevation tiles and geoids, by the name that they are asked for."""
+    planetary: list[Mapping[str, Any]] = field(default_factory=list)
+    """STAC items of the USGS."""
+    earth_search: list[Mapping[str, Any]] = field(default_factory=list)
+    """Recorded STAC items of Earth Search."""
     buckets: dict[str, Bucket] = field(default_factory=dict)
     """Public buckets by name, but that of the orbit files."""
     mast: Holdings = field(default_factory=Holdings)
@@ -239,6 +243,8 @@ def load(directory: Path, payload_size: int = PAYLOAD_SIZE) -> Catalogue:
     SkystageError
         If there are no recordings in the folder, or one cannot be read.
     """
+    from skystage.sandbox import planetary
+
     root = directory / "earth" if (directory / "earth").is_dir() else directory
     sky = directory / "astro" if (directory / "astro").is_dir() else directory
     catalogue = Catalogue(payload_size)
@@ -247,12 +253,13 @@ def load(directory: Path, payload_size: int = PAYLOAD_SIZE) -> Catalogue:
         _load_orbits(catalogue, root / "orbits")
         _load_elevation(catalogue, root / "dem" / "golden_datasets")
         catalogue.records.extend(cdse_records.load(root / "cdse_odata"))
+        planetary.load(catalogue, sky)
         catalogue.mast = mast_recordings.load(sky)
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise SkystageError(f"cannot read the recordings in {directory}: {error}") from error
     catalogue.buckets[BUCKET] = catalogue.mast.bucket()
-    held = (catalogue.granules, catalogue.orbits, catalogue.records, catalogue.mast.observations)
-    if not any(held):
+    sky_held = (catalogue.planetary, catalogue.mast.observations)
+    if not any((catalogue.granules, catalogue.orbits, catalogue.records, *sky_held)):
         raise SkystageError(
             f"no recordings in {directory}",
             hint="expected cmr/*.umm.json.gz, orbits/, cdse_odata/ or mast-portal/, see docs/sandbox.md",

@@ -194,7 +194,7 @@ class Stac:
         asked = _asked(request)
         tests = list(_tests({**asked, "collections": [collection]} if collection else asked))
         found = [item for item in self._items if all(test(item) for test in tests)]
-        for name, falling in reversed(_order(asked.get("sortby"))):
+        for name, falling in reversed(sort_order(asked.get("sortby"))):
             # Stable: what is equal here keeps the order that it had.
             found.sort(key=partial(_Item.rank, name=name), reverse=falling)
         start, limit = _start(asked.get("token"), found), _limit(asked)
@@ -204,7 +204,7 @@ class Stac:
         if start + limit < len(found):
             token = f"next:{page[-1].collection}:{page[-1].id}"
             links.append(_next(request, own, token))
-        chosen = _fields(asked.get("fields"))
+        chosen = chooser(asked.get("fields"))
         features = [chosen(item.json) for item in page]
         answer = {"type": "FeatureCollection", "links": links, "features": features}
         return _features({**answer, "numberReturned": len(page)})
@@ -533,7 +533,7 @@ def _tests(asked: Mapping[str, Any]) -> Iterator[Callable[[_Item], bool]]:
         first, last = _interval(str(asked["datetime"]))
         yield lambda item: first <= item.sensed <= last
     if asked.get("bbox") is not None:
-        area = _box(asked["bbox"])
+        area = bounding_box(asked["bbox"])
         yield lambda item: item.footprint.intersects(area)
     if asked.get("intersects") is not None:
         yield _of_item(read_json({"op": "s_intersects", "args": [{}, asked["intersects"]]}))
@@ -562,7 +562,8 @@ def _interval(text: str) -> tuple[str, str]:
     return out[0], out[1]
 
 
-def _box(values: Any) -> BaseGeometry:
+def bounding_box(values: Any) -> BaseGeometry:
+    """The area of a ``bbox``; two boxes where it goes across the antimeridian."""
     from shapely.geometry import MultiPolygon, box
 
     if not isinstance(values, list) or len(values) not in (4, 6):
@@ -583,7 +584,8 @@ def _limit(asked: Mapping[str, Any]) -> int:
     return int(text)
 
 
-def _order(given: Any) -> list[tuple[str, bool]]:
+def sort_order(given: Any) -> list[tuple[str, bool]]:
+    """The names of ``sortby`` in their order, and whether each falls."""
     try:
         return [(one["field"], one.get("direction", "asc") == "desc") for one in given or ()]
     except (TypeError, KeyError):
@@ -599,7 +601,7 @@ def _start(token: Any, found: list[_Item]) -> int:
     raise BadFilter("the token is not one of this search")
 
 
-def _fields(given: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def chooser(given: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """What ``fields`` leaves of an item; what names it always stays."""
     if isinstance(given, dict):
         include, exclude = set(given.get("include") or ()), set(given.get("exclude") or ())

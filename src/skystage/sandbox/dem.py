@@ -9,12 +9,9 @@ the place of made ones.
 from __future__ import annotations
 
 import io
-import math
 import re
-import struct
 import threading
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +22,7 @@ from skystage.sandbox.accounts import EARTHDATA
 from skystage.sandbox.files import Content, Made
 from skystage.sandbox.messages import Reply, Request, Service, json_reply, text_reply
 from skystage.sandbox.ranges import serve
+from skystage.sandbox.tiff import tiled
 from skystage.sandbox.world import World
 
 if TYPE_CHECKING:
@@ -47,7 +45,6 @@ _SEAS = ((-175, 25, -130, 50), (-140, -55, -80, -30), (-45, 10, -25, 36), (60, -
 """Boxes without land, as west, south, east, north in degrees."""
 _NARROWER = ((85, 10), (80, 5), (75, 3), (70, 3), (60, 2), (50, 1.5))
 """From which latitude on a sample of the Copernicus DEM is how many times as wide (its product handbook)."""
-_BLOCK = 256
 
 
 def hosts(world: World) -> dict[str, Service]:
@@ -177,54 +174,18 @@ def geotiff(
     point
         Whether pixels are samples rather than areas.
     """
-    import numpy as np
-
-    height, width = values.shape
-    down, across = math.ceil(height / _BLOCK), math.ceil(width / _BLOCK)
-    padded = np.zeros((down * _BLOCK, across * _BLOCK), "<f4")
-    padded[:height, :width] = values
-    blocks = [
-        zlib.compress(padded[row : row + _BLOCK, column : column + _BLOCK].tobytes(), 6)
-        for row in range(0, height, _BLOCK)
-        for column in range(0, width, _BLOCK)
-    ]
     point = point and not usgs
     # A raster of points is tied by the middle of its first pixel, one of areas by its corner.
     corner = (first[0], first[1]) if point else (first[0] - step[0] / 2, first[1] + step[1] / 2)
     keys = (1, 1, 0, 3, 1024, 0, 1, 2, 1025, 0, 1, 2 if point else 1, 2048, 0, 1, 4269 if usgs else 4326)
-    count = len(blocks)
-    tags: list[tuple[int, str, tuple[float, ...]]] = [
-        (256, "I", (width,)),
-        (257, "I", (height,)),
-        (258, "H", (32,)),  # bits a sample
-        (259, "H", (8,)),  # deflate
-        (262, "H", (1,)),  # 0 is black
-        (277, "H", (1,)),  # samples a pixel
-        (322, "I", (_BLOCK,)),
-        (323, "I", (_BLOCK,)),
-        (324, "I", (0,) * count),  # where the blocks are: filled in below
-        (325, "I", tuple(map(len, blocks))),
-        (339, "H", (3,)),  # floating point
-        (33550, "d", (*step, 0.0)),  # the size of a pixel
-        (33922, "d", (0.0, 0.0, 0.0, *corner, 0.0)),  # a pixel and its place
-        (34735, "H", keys),  # the coordinate system
-    ]
-    begin = 8 + 2 + 12 * len(tags) + 4
-    outside = sum(size for _, kind, data in tags if (size := struct.calcsize(f"<{len(data)}{kind}")) > 4)
-    at = begin + outside
-    offsets = tuple(at + sum(map(len, blocks[:number])) for number in range(count))
-    codes = {"H": 3, "I": 4, "d": 12}
-    entries, behind = b"", b""
-    for tag, kind, data in tags:
-        packed = struct.pack(f"<{len(data)}{kind}", *(offsets if tag == 324 else data))
-        entries += struct.pack("<HHI", tag, codes[kind], len(data))
-        if len(packed) > 4:
-            entries += struct.pack("<I", begin + len(behind))
-            behind += packed
-        else:
-            entries += packed.ljust(4, b"\0")
-    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + b"\0\0\0\0"
-    return head + behind + b"".join(blocks)
+    return tiled(
+        values,
+        [
+            (33550, "d", (*step, 0.0)),  # the size of a pixel
+            (33922, "d", (0.0, 0.0, 0.0, *corner, 0.0)),  # a pixel and its place
+            (34735, "H", keys),  # the coordinate system
+        ],
+    )
 
 
 def _hgt(name: str, west: int, south: int) -> bytes:

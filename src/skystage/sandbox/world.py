@@ -23,10 +23,10 @@ def services(world: World) -> Mapping[str, Service]:
 
     A new service is one module with a function ``hosts(world)``, and its name here.
     """
-    from skystage.sandbox import asf, cdse, cmr, dem, earthdata, mast, s3
+    from skystage.sandbox import asf, cdse, cmr, dem, earthdata, mast, planetary, s3
 
     table: dict[str, Service] = {}
-    for module in (cmr, earthdata, asf, s3, cdse, dem, mast):
+    for module in (cmr, earthdata, asf, s3, cdse, dem, planetary, mast):
         for host, service in module.hosts(world).items():
             table[host] = _either(table[host], service) if host in table else service
     return table
