@@ -362,7 +362,7 @@ def test_astroquery_stages_a_proposal_as_the_tutorial_prints_it(box: Sandbox, tm
     assert status == "COMPLETE"
     assert (tmp_path / path).read_text().count("curl --fail") == 6
     assert printed["session"] == [True, False, "sandbox-user", True]
-    assert printed["missions"] == ["HLSP", "HST", "K2", "Kepler", "TESS"]
+    assert printed["missions"] == ["HLSP", "HST", "JWST", "K2", "Kepler", "TESS"]
 
 
 def test_astroquery_finds_the_light_curves_in_the_cloud_as_the_tutorial_prints_them(

@@ -126,7 +126,28 @@ def test_products_are_listed_and_retrieved(box: Sandbox, session: requests.Sessi
     assert session.get(url, params=secret, headers=headers, timeout=5).status_code == 200
     assert session.get(url, params={"product_name": "x"}, timeout=5).status_code == 404
     assert session.get(url, timeout=5).status_code == 400
-    assert session.get(f"{BASE}/jwst/api/v0.1/list_products", timeout=5).status_code == 404
+    assert session.get(f"{BASE}/pluto/api/v0.1/list_products", timeout=5).status_code == 404
+
+
+def test_webb_has_columns_of_its_own(box: Sandbox, session: requests.Session) -> None:
+    base = f"{BASE}/jwst/api/v0.1"
+    body = {"conditions": [{"program": "2731,99002"}, {"instrume": "nir*"}]}
+    found = session.post(f"{base}/search", json=body, timeout=5).json()
+    assert [(row["program"], row["access"]) for row in found["results"]] == [
+        (2731, "public"),
+        (99002, "restricted"),
+    ]
+    names = {"dataset_ids": [row["fileSetName"] for row in found["results"]]}
+    products = session.post(f"{base}/post_list_products", json=names, timeout=5).json()["products"]
+    assert [one["access"] for one in products] == ["PUBLIC", "RESTRICTED"]
+    asked = [
+        session.get(f"{base}/retrieve_product", params={"product_name": one["uri"]}, timeout=5)
+        for one in products
+    ]
+    assert [one.status_code for one in asked] == [200, 401]
+    assert len(asked[0].content) == 288000
+    hst = session.get(f"{HST}/retrieve_product", params={"product_name": products[0]["uri"]}, timeout=5)
+    assert hst.status_code == 404
 
 
 def test_recorded_columns_are_listed_as_recorded(recordings: Path) -> None:

@@ -1,9 +1,9 @@
-"""MAST's built-in rows: a proposal of Hubble, the neighbours of K2-62, and what goes wrong elsewhere.
+"""MAST's built-in rows: a proposal of Hubble, Webb, the neighbours of K2-62, and what goes wrong elsewhere.
 
 The rows of proposal 7291, and the names, sizes and addresses of six of its products, are public facts, and so
 are the names of the stars around K2-62 and where their light curves lie. All other products of these are made
 up and say so in their descriptions; so are positions, but of the stars that have `_KNOWN` ones. The
-observations of the proposal `ODDITIES` exist nowhere else.
+observations of the proposal `ODDITIES`, and of 99002, exist nowhere else.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ def observations() -> Holdings:
     _k2(holdings)
     _kepler(holdings)
     _tess(holdings)
+    _webb(holdings)
     _oddities(holdings)
     return holdings
 
@@ -354,6 +355,66 @@ def _tess(holdings: Holdings) -> None:
         holdings.positions[f"tic {number}"] = [("TIC", *place)]
     holdings.positions["wasp-126"] = [("SIMBAD", *_KNOWN[25155310])]
     holdings.positions["pi men"] = [("SIMBAD", *_KNOWN[261136679])]
+
+
+def _webb(holdings: Holdings) -> None:
+    """A mosaic of the Carina Nebula, and one that its proposers keep for themselves yet."""
+    known = {
+        "obs_collection": "JWST",
+        "dataproduct_type": "image",
+        "calib_level": 3,
+        "wavelength_region": "Infrared",
+        "filters": "F444W",
+        "em_min": 3880.0,
+        "em_max": 4986.0,
+        "instrument_name": "NIRCAM/IMAGE",
+        "project": "JWST",
+        "provenance_name": "CALJWST",
+        "mtFlag": False,
+        "intentType": "science",
+        "target_name": "NGC 3324",
+        "s_ra": 159.2154,
+        "s_dec": -58.6199,
+        "s_region": "CIRCLE ICRS 159.2154 -58.6199 0.05",
+    }
+    carina = {
+        "obs_id": "jw02731-o001_t017_nircam_clear-f444w",
+        "obsid": "81000001",
+        "objID": "181000001",
+        "proposal_id": "2731",
+        "proposal_pi": "Pontoppidan, Klaus M.",
+        "dataRights": "PUBLIC",
+        "t_min": 59733.1,
+        "t_max": 59733.3,
+        "t_exptime": 1739.4,
+        "t_obs_release": 59773.6,
+    }
+    kept = {
+        "obs_id": "jw99002-o001_t001_nircam_clear-f444w",
+        "obsid": "81000002",
+        "objID": "181000002",
+        "proposal_id": "99002",
+        "proposal_pi": "Nobody, Nemo",
+        "dataRights": "EXCLUSIVE_ACCESS",
+        "t_min": 60700.1,
+        "t_max": 60700.2,
+        "t_exptime": 1000.0,
+        "t_obs_release": 90000.0,
+    }
+    for own in (carina, kept):
+        row = complete({**known, **own}, holdings)
+        holdings.add(row)
+        name = f"{row['obs_id']}_i2d.fits"
+        columns = {
+            "description": f"Rectified 2D image {MADE}",
+            "productGroupDescription": MRP,
+            "productSubGroupDescription": "I2D",
+            "size": 288_000,
+        }
+        public = row["dataRights"] == "PUBLIC"
+        path = f"/jwst/public/{name[:7]}/{row['obs_id']}/{name}" if public else None
+        file = File(stis.content(name, 288_000, row), path, exclusive=not public)
+        holdings.add_product(product(row, name, **columns), file)
 
 
 def _star_row(

@@ -1,4 +1,4 @@
-"""Stand-ins for Hubble's files: spectra and images of STIS as large as the real ones, pictures, and the rest.
+"""Stand-ins for files of Hubble, Webb and recorded rows; spectra and images of STIS have their real form.
 
 Extensions, columns and keywords are those of the STIS Data Handbook; pixels and fluxes are made up.
 """
@@ -79,7 +79,7 @@ def _fits(name: str, size: int, row: Mapping[str, Any], seed: int) -> list[Segme
 def _cards(name: str, row: Mapping[str, Any]) -> dict[str, fits.Value]:
     instrument, _, detector = str(row.get("instrument_name") or "STIS").partition("/")
     return {
-        "TELESCOP": "HST",
+        "TELESCOP": str(row.get("obs_collection") or "HST"),
         "INSTRUME": instrument,
         "DETECTOR": detector or None,
         "FILENAME": name,
