@@ -37,11 +37,6 @@ K2 = {"obs_collection": "K2", "filters": "KEPLER", "provenance_name": "K2"}
 LLC = {"productSubGroupDescription": "LLC"}
 
 
-@pytest.fixture(autouse=True)
-def no_keyring(monkeypatch):
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
-
-
 @pytest.fixture
 def plan(access, tmp_path):
     numbers = itertools.count()
@@ -499,9 +494,9 @@ def counted(self, obsids):
     return products(self, obsids)
 
 portal.Portal.products = counted
-asked = query.parse({"archive": "mast", "proposal_id": 1, "select": {"extension": "fits"}, "sources": ["https"]})
+asked = {"archive": "mast", "proposal_id": 1, "select": {"extension": "fits"}, "sources": ["https"]}
 rows = ({"obsid": f"7{number:07}", "obs_collection": "HST"} for number in range(20_000))
-kept = archives.get("mast").resolve(map(mast_records.granule, rows), asked, Access())
+kept = archives.get("mast").resolve(map(mast_records.granule, rows), query.parse(asked), Access())
 print(sum(len(one.assets) for one in kept))
 """
 
