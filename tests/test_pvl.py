@@ -9,7 +9,7 @@ from typing import Any
 
 import pvl
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pvl.collections import PVLGroup, PVLObject, Quantity
 from pvl.decoder import OmniDecoder
@@ -117,6 +117,7 @@ MODULES = st.lists(
 
 
 @pytest.mark.parametrize("encoder", [PVLEncoder, ODLEncoder, ISISEncoder])
+@settings(max_examples=40, deadline=None)  # pvl takes its time
 @given(module=MODULES)
 def test_what_pvl_writes_is_read_as_pvl_reads_it(encoder, module):
     try:

@@ -264,7 +264,9 @@ class _Unsure(Exception):
 
 
 def _name(word: bytes) -> str:
-    return _CONTINUED.sub("", word.decode(errors="replace"))
+    text = word.decode(errors="replace")
+    # Nearly all are one line: this is asked of every word.
+    return text if text.isprintable() else _CONTINUED.sub("", text)
 
 
 def _numbered(name: str, count: Counter[str]) -> str:
