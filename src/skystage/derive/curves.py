@@ -252,7 +252,8 @@ def read(path: Path, flux: str = CORRECTED, quality: str | int = DEFAULT) -> Cur
             warnings.simplefilter("ignore", AstropyWarning)
             # Not mapped: what is read is kept, and the file is not.
             with fits.open(path, memmap=False) as file:
-                for hdu in file[1:]:
+                # One after the other: K2SFF has 24, and the first one is what is read.
+                for hdu in file:
                     if isinstance(hdu, fits.BinTableHDU) and _is_curve(hdu):
                         return _curve(hdu, file[0].header, path.name, flux, quality)
                 kinds = [_kind(hdu) for hdu in file]

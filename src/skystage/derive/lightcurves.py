@@ -26,7 +26,7 @@ from skystage.plan import Plan
 from skystage.planfile import Batch
 from skystage.store import Store
 from skystage.verify import digest_file
-from skystage.whole import publish, whole
+from skystage.whole import publish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,8 +312,8 @@ class _Work:
         final.unlink(missing_ok=True)
         for part, name in zip(parts, self._files, strict=True):
             publish(part, out / name)
-        with whole(final) as part:
-            part.write_text(f"{canonical(receipt)}\n")
+        (work / final.name).write_text(f"{canonical(receipt)}\n")
+        publish(work / final.name, final)
         return summary
 
 
