@@ -18,8 +18,8 @@ demo: setup
 	$(BIN)/python flows/demo.py
 
 # The rooms without I/O: every branch of them is tested.
-PURE := model errors events query criteria aoi filters spool plan planning report resume searching verify \
-  orbitfile layouts multihash s3href bodies totp maps/scene maps/graticule
+PURE := model paying errors events query criteria aoi filters spool plan planning report resume searching verify \
+  orbitfile layouts multihash s3href bodies totp pvl maps/scene maps/graticule
 COMMA := ,
 SPACE := $(subst ,, )
 

@@ -113,6 +113,28 @@ def test_the_commands_about_bands_cut_what_was_staged_and_draw_it(box, tmp_path,
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
 
 
+def test_the_page_about_labels_filters_by_what_they_say(box, tmp_path, monkeypatch, capsys):
+    import csv
+    import json
+
+    from skystage import cli
+
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "labels.md"
+    (tmp_path / "query.yaml").write_text(blocks(page, "yaml")[0])
+    (commands,) = blocks(page, "console")
+    for line in commands.splitlines():
+        assert cli.run(shlex.split(line.removeprefix("$ skystage "))) == 0, capsys.readouterr().err
+    with (tmp_path / "angles.csv").open(newline="") as file:
+        angles = {row["id"]: float(row["value"]) for row in csv.DictReader(file)}
+    assert 3 < len(angles) < 70
+    assert max(angles.values()) <= 35
+    sizes = json.loads((tmp_path / "sizes.json").read_text())
+    assert {(one["name"], one["unit"]) for one in sizes} == {("lines", None), ("area", "km^2")}
+    (program,) = blocks(page, "python")
+    assert run([sys.executable, "-c", program], dict(os.environ)) == "62.6 deg\n"
+
+
 def test_the_query_page_searches_once_and_filters_often(box, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs" / "query.md"

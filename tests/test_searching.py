@@ -106,7 +106,7 @@ def test_another_question_is_refused_in_one_line(access, utah, tmp_path, changes
     with pytest.raises(QueryError, match=message) as caught:
         planning.build(query.parse(UTAH | changes), tmp_path / "p", access, searched=utah)
     assert "\n" not in str(caught.value)
-    assert "only filter, select, assets and with" in str(caught.value)
+    assert "only labels, filter, select, assets and with" in str(caught.value)
     assert not (tmp_path / "p").exists()
 
 

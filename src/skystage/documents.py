@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 AT_ONCE = 32
 """Documents under way at a time, if the hosts' limits allow it: each is hardly more than a round trip."""
-GROUP = 1000
-"""Documents that are fetched before the first of them is read: enough to keep all connections busy."""
+GROUP = 5000
+"""Documents that are fetched before the first of them is read. Between two groups connections are made anew,
+and the last of one is waited for: half a second of a far host, which many documents have to share."""
 DAY = 86_400.0
 KEPT = 30 * DAY
 """Seconds after which a document is deleted: 40,000 manifests are 3 GB."""

@@ -7,6 +7,8 @@
     ├── PlanError                 exit 2   a plan file that cannot be read, or not this way
     ├── AreaError                 exit 2   (a QueryError) an area that is no area
     ├── MapError                  exit 2   a map that cannot be drawn
+    ├── LabelError                exit 4   a label that is none, or does not say what it is asked for
+    │   └── LabelCut                       it ends before its end
     ├── SearchError               exit 1   a catalogue did not answer as it should
     │   ├── CatalogueUnavailable           transient: time-outs, 5xx, gateway pages
     │   └── IncompleteSearch               fewer granules than the archive counted
@@ -108,6 +110,16 @@ class MapError(SkystageError):
     """A map that cannot be drawn: of an unknown kind, of several bodies, or without its package."""
 
     exit_code = 2
+
+
+class LabelError(SkystageError):
+    """A label that cannot be read, or that does not say what it is asked for."""
+
+    exit_code = 4
+
+
+class LabelCut(LabelError):
+    """A label that ends before its ``END``."""
 
 
 class SearchError(SkystageError):

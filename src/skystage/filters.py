@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -125,8 +125,15 @@ def dedupe(spool: Spool) -> None:
     spool.drop(older, "superseded")
 
 
-def validate(criteria: Mapping[str, Any], *, archive: Archive) -> dict[str, Json]:
+def validate(
+    criteria: Mapping[str, Any], *, archive: Archive, labels: Collection[str] = ()
+) -> dict[str, Json]:
     """Make a query's ``filter`` canonical: equal questions become equal values.
+
+    Parameters
+    ----------
+    labels
+        The names of values that are read of labels: properties as well.
 
     Raises
     ------
@@ -134,7 +141,7 @@ def validate(criteria: Mapping[str, Any], *, archive: Archive) -> dict[str, Json
         If the archive has no such property, or a value has no meaning; one line with the field, what
         was given, what is allowed and the nearest spelling.
     """
-    known = {*BUILT_IN, *archive.properties, *(archive.property_names or ())}
+    known = {*BUILT_IN, *archive.properties, *(archive.property_names or ()), *labels}
     # One that needs two properties is only there where both are.
     if archive.property_names is not None and not {"relative_orbit", "frame"} <= set(archive.properties):
         known.discard("path_frame")

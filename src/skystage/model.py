@@ -74,6 +74,8 @@ class Query:
     start: datetime | None = None
     end: datetime | None = None
     """The closed interval ``[start, end]`` that a granule's own interval must touch."""
+    labels: Mapping[str, Json] = field(default_factory=dict)
+    """What to read of labels: ``asset``, the key of one, and ``values``, names to paths in it."""
     filter: Mapping[str, Json] = field(default_factory=dict)
     """Criteria that test granules on our side; see `skystage.filters`."""
     select: Mapping[str, Json] = field(default_factory=dict)
@@ -100,7 +102,12 @@ class Query:
             out["start"] = iso(self.start)
         if self.end is not None:
             out["end"] = iso(self.end)
-        for key, value in (("filter", self.filter), ("select", self.select), ("with", self.companions)):
+        for key, value in (
+            ("labels", self.labels),
+            ("filter", self.filter),
+            ("select", self.select),
+            ("with", self.companions),
+        ):
             if value:
                 out[key] = dict(value)
         if self.assets:

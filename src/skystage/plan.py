@@ -248,7 +248,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path.parent) as spool:
         counts = _Counts()
-        for granule in _in_order(granules, _place):
+        for granule in _in_order(granules, place):
             spool.write(as_line(counts.granule(granule)))
         for companion in sorted(companions, key=lambda one: one.id):
             spool.write(as_line(counts.companion(companion)))
@@ -285,7 +285,7 @@ def freeze(path: Path, head: Mapping[str, Json], body: BinaryIO) -> None:
         os.fsync(file.fileno())
 
 
-def _place(granule: Granule) -> tuple[str, ...]:
+def place(granule: Granule) -> tuple[str, ...]:
     """What the granules of a plan are in order of."""
     return granule.archive, granule.collection, granule.id
 
@@ -408,9 +408,9 @@ def diff(old: Plan, new: Plan) -> Difference:
     both = heapq.merge(
         ((granule, False) for granule in old.granules()),
         ((granule, True) for granule in new.granules()),
-        key=lambda one: _place(one[0]),
+        key=lambda one: place(one[0]),
     )
-    for _, same in groupby(both, key=lambda one: _place(one[0])):
+    for _, same in groupby(both, key=lambda one: place(one[0])):
         (first, is_new), *others = same
         if not others:
             (come if is_new else gone).append((first.id, _sensing(first)))

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 from skystage.errors import QueryError
 from skystage.model import Asset, Companion, Dropped, Granule, Query, Unresolved
-from skystage.plan import Plan, write
+from skystage.paying import affordable
+from skystage.paying import affordable
+from skystage.plan import Plan, place, write
 from skystage.spool import Spool
 
 if TYPE_CHECKING:
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from skystage.filters import Filter
     from skystage.searching import SearchFile
     from skystage.transport import Access
-
-
-PAID = "only where the requester pays: `requester_pays: true` agrees to it"
 
 
 def build(query: Query, path: Path | str, access: Access, *, searched: SearchFile | None = None) -> Plan:
@@ -53,16 +52,23 @@ def build(query: Query, path: Path | str, access: Access, *, searched: SearchFil
     for name, options in query.companions.items():
         # With nothing to look for, it only looks at its options: wrong ones are found before any request.
         archives.find_companions(name)([], options, access)
-    asked = filters.Filter(query.filter, properties=archive.properties, area=query.area)
+    told = query.labels.get("values", {})
+    # Of what a label says a granule knows nothing before it is read.
+    asked = filters.Filter(
+        {name: wanted for name, wanted in query.filter.items() if name not in told},
+        properties=archive.properties,
+        area=query.area,
+    )
     reason = _first_reason(query, archive, asked)
     wanted = query.assets or (archive.asset_keys or ())[:1]
+    needed = {*wanted, query.labels["asset"]} if told and wanted else wanted
     with ExitStack() as stack:
-        spool = stack.enter_context(Spool())
+        found = stack.enter_context(Spool())
         search = archive.search(query, access) if searched is None else searched.search(query)
         for granule in search:
-            spool.add(
+            found.add(
                 replace(
-                    granule, assets=tuple(one for one in granule.assets if not wanted or one.key in wanted)
+                    granule, assets=tuple(one for one in granule.assets if not needed or one.key in needed)
                 ),
                 reason=reason(granule),
                 sensing=archive.sensing(granule),
@@ -71,32 +77,41 @@ def build(query: Query, path: Path | str, access: Access, *, searched: SearchFil
                 keys=_keys(granule),
             )
         # An older processing is superseded, whatever else it was dropped for.
-        filters.dedupe(spool)
-        asked.finish(spool)
-        kept = spool
-        if (resolved := archive.resolve(spool, query, access)) is not spool:
+        filters.dedupe(found)
+        rest, lost = found, found
+        if told:
+            rest, lost = stack.enter_context(Spool()), stack.enter_context(Spool())
+            _read_labels(found, query, access, asked, rest=rest, lost=lost)
+        asked.finish(rest)
+        kept = rest
+        if (resolved := archive.resolve(rest, query, access)) is not rest:
             # Each of them took a look at a product: once is enough, however often they are iterated over.
             kept = stack.enter_context(Spool())
             for granule in resolved:
                 kept.add(granule, keys=_keys(granule))
-        _check_keys(query, kept)
+        _check_keys(query, found, kept)
         granules: Iterable[Granule] = archives.Changed(
             kept, lambda granule: _with_wanted_assets(granule, query, wanted)
         )
         companions: list[Companion] = []
         degraded = list(search.degraded)
         for name, options in sorted(query.companions.items()):
-            found = archives.find_companions(name)(granules, options, access)
-            granules = found.granules
-            companions += found.companions
-            degraded += found.degraded
+            brought = archives.find_companions(name)(granules, options, access)
+            granules = brought.granules
+            companions += brought.companions
+            degraded += brought.degraded
         missing = [Dropped(id=name, reason="not in the archive") for name in sorted(search.missing)]
         return write(
             path,
             query=query,
-            granules=granules,
+            granules=granules if lost is found else heapq.merge(granules, lost, key=place),
             companions=companions,
-            dropped=heapq.merge(spool.dropped(), missing, key=lambda one: (one.id, one.reason)),
+            dropped=heapq.merge(
+                found.dropped(),
+                () if rest is found else rest.dropped(),
+                missing,
+                key=lambda one: (one.id, one.reason),
+            ),
             hits=search.hits,
             received=search.received,
             truncated=search.truncated,
@@ -127,6 +142,31 @@ def _first_reason(query: Query, archive: Archive, asked: Filter) -> Callable[[Gr
     return reason
 
 
+def _read_labels(
+    found: Spool, query: Query, access: Access, asked: Filter, *, rest: Spool, lost: Spool
+) -> None:
+    """Test what the labels say of the granules that were found.
+
+    One whose label does not say what a filter wants to know is dropped. One whose label should be there and
+    cannot be read stays, without its assets and with the reason: nothing of it can be fetched, and nobody
+    takes it for one that does not match. A query that allows the label to be missing drops it as well.
+    """
+    from skystage import filters
+    from skystage.archives import labels
+
+    key, told = query.labels["asset"], query.labels["values"]
+    _check_key("labels.asset", key, list(found.keys()))
+    asks = {name: wanted for name, wanted in query.filter.items() if name in told}
+    test = filters.Filter(asks, properties={})
+    for granule, unread in labels.read(found, query, access):
+        reason = test.reason(granule)
+        if unread and reason is not None and key not in query.allow_missing:
+            why = tuple(one for one in granule.unresolved if one.key == key)
+            lost.add(replace(granule, assets=(), unresolved=why))
+        else:
+            rest.add(granule, reason=reason, swath=asked.swath(granule), keys=_keys(granule))
+
+
 def _with_wanted_assets(granule: Granule, query: Query, wanted: Sequence[str]) -> Granule:
     """Leave a granule the assets that the query wants, and say which of them it lacks."""
     from skystage import filters
@@ -135,23 +175,18 @@ def _with_wanted_assets(granule: Granule, query: Query, wanted: Sequence[str]) -
     assets = tuple(had[key] for key in wanted if key in had) if wanted else granule.assets
     if query.select:
         assets = tuple(asset for asset in assets if filters.selects(query.select, asset))
-    agreed = query.requester_pays
-    paid = tuple(Unresolved(key=one.key, reason=PAID) for one in assets if one.paid and not agreed)
-    assets = tuple(_as_cheap_as_can_be(asset) for asset in assets if agreed or not asset.paid)
+    found = [affordable(asset, query) for asset in assets]
+    paid = tuple(one for one in found if isinstance(one, Unresolved))
+    assets = tuple(one for one in found if isinstance(one, Asset))
     said = {item.key for item in granule.unresolved}
     lacking = tuple(
         Unresolved(key=key, reason="the archive lists no such file")
         for key in wanted
         if key not in had and key not in said
     )
-    known = tuple(item for item in granule.unresolved if not wanted or item.key in wanted)
+    named = {*wanted, query.labels.get("asset")}
+    known = tuple(item for item in granule.unresolved if not wanted or item.key in named)
     return replace(granule, assets=assets, unresolved=known + lacking + paid)
-
-
-def _as_cheap_as_can_be(asset: Asset) -> Asset:
-    """An asset that is free somewhere, without the sources that are not: what is paid for is known before."""
-    free = tuple(source for source in asset.sources if not source.requester_pays)
-    return replace(asset, sources=free) if free else asset
 
 
 def _keys(granule: Granule) -> set[str]:
@@ -159,10 +194,14 @@ def _keys(granule: Granule) -> set[str]:
     return {asset.key for asset in granule.assets} | {lacking.key for lacking in granule.unresolved}
 
 
-def _check_keys(query: Query, spool: Spool) -> None:
-    together = list(spool.keys())
-    known = {key for keys in together for key in keys}
-    for key in query.assets:
-        if together and key not in known:
-            hint = f"they have: {', '.join(sorted(known))}"
-            raise QueryError(f"assets: no granule has {key!r}", hint=hint)
+def _check_keys(query: Query, found: Spool, kept: Spool) -> None:
+    if together := list(kept.keys()):
+        for key in query.assets:
+            _check_key("assets", key, [*together, *found.keys()])
+
+
+def _check_key(field: str, key: str, together: list[list[str]]) -> None:
+    known = {one for keys in together for one in keys}
+    if together and key not in known:
+        hint = f"they have: {', '.join(sorted(known))}"
+        raise QueryError(f"{field}: no granule has {key!r}", hint=hint)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from skystage.archives import Archive
 
 COMMON = (
-    *("archive", "area", "start", "end", "filter", "select", "assets", "with", "offline"),
+    *("archive", "area", "start", "end", "labels", "filter", "select", "assets", "with", "offline"),
     *("allow_missing", "allow_incomplete", "requester_pays", "preset"),
 )
 """The keys that mean the same for every archive; all others are the archive's criteria."""
@@ -90,13 +90,17 @@ def parse(mapping: Mapping[str, Any], *, base: Path | None = None) -> Query:
     area = None
     if "area" in given:
         area = aoi.parse(given["area"], base=base, body=str(criteria.get("body", "earth")))
+    labels = _labels(archive, _mapping("labels", given)) if "labels" in given else {}
     return Query(
         archive=archive.name,
         criteria=criteria,
         area=area,
         start=start,
         end=end,
-        filter=_filter(archive, _mapping("filter", given), has_area=area is not None),
+        labels=labels,
+        filter=_filter(
+            archive, _mapping("filter", given), labels.get("values", ()), has_area=area is not None
+        ),
         select=archive.selection(filters.validate_select(_mapping("select", given))),
         assets=_assets(archive, given),
         companions=_companions(archive, _mapping("with", given)),
@@ -240,14 +244,43 @@ def _said(message: str) -> str:
 # The common keys
 
 
-def _filter(archive: Archive, given: Mapping[str, Any], *, has_area: bool) -> dict[str, Json]:
-    ours = {*BUILT_IN, *archive.properties, *(archive.property_names or ())}
+def _labels(archive: Archive, given: Mapping[str, Any]) -> dict[str, Json]:
+    for key in given:
+        _known("labels", key, ("asset", "values"))
+    asset = given.get("asset")
+    if not isinstance(asset, str) or not asset:
+        raise QueryError(f"labels.asset: got {asset!r}", hint="allowed: the key of an asset")
+    if archive.asset_keys is not None:
+        _known("labels.asset", asset, archive.asset_keys)
+    values = _mapping("values", given)
+    if not values:
+        raise QueryError(
+            "labels.values: missing", hint="names to paths: {incidence_angle: Group.IncidenceAngle}"
+        )
+    for name, path in values.items():
+        field = f"labels.values.{name}"
+        if not _NAME.fullmatch(name):
+            raise QueryError(f"{field}: is no name", hint="allowed: letters, digits and _")
+        if name in BUILT_IN:
+            raise QueryError(f"{field}: is a filter of its own", hint="give the value another name")
+        if not isinstance(path, str) or not all(path.split(".")):
+            raise QueryError(f"{field}: got {path!r}", hint="allowed: a path such as Group.IncidenceAngle")
+    return {"asset": asset, "values": dict(sorted(values.items()))}
+
+
+_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+
+
+def _filter(
+    archive: Archive, given: Mapping[str, Any], labels: Collection[str], *, has_area: bool
+) -> dict[str, Json]:
+    ours = {*BUILT_IN, *archive.properties, *(archive.property_names or ()), *labels}
     for key in given:
         if key not in ours and (key in archive.criteria.model_fields or key in COMMON) and key != "season":
             raise QueryError(
                 f"filter.{key}: is no filter", hint=f"it is a key of its own: write {key}: beside filter:"
             )
-    found = filters.validate(given, archive=archive)
+    found = filters.validate(given, archive=archive, labels=labels)
     if "min_coverage" in found and not has_area:
         raise QueryError("filter.min_coverage: the query has no area", hint="give an area, or leave it out")
     return found

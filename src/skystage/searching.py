@@ -76,7 +76,7 @@ class SearchFile(FrozenFile):
                 raise QueryError(
                     f"{key}: got {_brief(now.get(key))}, but {self.path} was searched with "
                     f"{_brief(self.query.get(key))}",
-                    hint="search again, or change only filter, select, assets and with",
+                    hint="search again, or change only labels, filter, select, assets and with",
                 )
         return Search(
             self.granules(),
@@ -143,6 +143,7 @@ def _asked(query: Query) -> dict[str, Json]:
     """What of a query the archive is asked: all the rest is for what came."""
     return replace(
         query,
+        labels={},
         filter={},
         select={},
         assets=(),

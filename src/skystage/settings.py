@@ -34,6 +34,8 @@ class HostLimit:
 DEFAULTS: Mapping[str, HostLimit] = {
     # Copernicus Data Space, "Quotas and limitations": 4 concurrent connections for general users.
     "*.dataspace.copernicus.eu": HostLimit(connections=4),
+    # Labels of planetary images, a round trip each; S3 itself takes thousands of requests a second.
+    "astrogeo-ard.s3*.amazonaws.com": HostLimit(connections=32),
     "*": HostLimit(connections=8),
 }
 

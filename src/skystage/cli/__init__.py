@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "derive bands": "cut staged Sentinel-2 bands to an area, as cloud-optimised GeoTIFFs",
     "derive unpack": "unpack staged archives (tar, zip), safely",
     "derive sheet": "draw small pictures of Sentinel-2 products, in time order, as one PNG",
+    "derive labels": "values of staged PVL labels as a table: CSV, JSON, Parquet",
     "manifest": "write what is staged as a STAC ItemCollection",
     "release": "delete what was consumed, and keep its receipts",
     "export": "write the plan as a list for another download tool",
