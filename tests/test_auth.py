@@ -4,10 +4,11 @@ import json
 import threading
 from urllib.parse import parse_qs
 
+import keyring
 import pytest
 
 from skystage import auth
-from skystage.auth import Answer, Cdse, Earthdata, Secret
+from skystage.auth import Answer, Cdse, Earthdata, Mast, MastExclusive, Secret
 from skystage.errors import CredentialsMissing, Interrupted, Unauthorized
 from skystage.resume import Head
 
@@ -16,7 +17,7 @@ VARIABLES = (
     *("EARTHDATA_TOKEN", "EARTHDATA_USERNAME", "EARTHDATA_PASSWORD"),
     *("CDSE_TOKEN", "CDSE_USERNAME", "CDSE_PASSWORD", "CDSE_TOTP", "CDSE_TOTP_SECRET"),
     *("CDSE_CLIENT_ID", "CDSE_CLIENT_SECRET"),
-    *("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY"),
+    *("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY", "MAST_API_TOKEN"),
 )
 
 
@@ -223,3 +224,80 @@ def test_the_keys_for_eodata_are_looked_for_as_everything_else(monkeypatch, tmp_
     monkeypatch.setenv("CDSE_S3_SECRET_KEY", "word")
     assert auth.eodata_keys(None).username == "key"
     assert auth.eodata_keys(USER) is USER
+
+
+# --------------------------------------------------------------------------------------------------
+# MAST
+
+
+class Ring(keyring.backend.KeyringBackend):
+    """A keyring that holds what astroquery stores, or is locked."""
+
+    priority = -1  # never chosen but here
+    token: str | None = "k"
+    locked = False
+
+    def get_password(self, service, username):
+        if self.locked:
+            raise keyring.errors.KeyringLocked
+        assert (service, username) == ("astroquery:mast.stsci.edu.token", "masttoken")
+        return self.token
+
+    def set_password(self, service, username, password): ...
+
+    def delete_password(self, service, username): ...
+
+
+@pytest.fixture
+def ring():
+    before = keyring.get_keyring()
+    keyring.set_keyring(Ring())
+    yield keyring.get_keyring()
+    keyring.set_keyring(before)
+
+
+def test_masts_token_is_looked_for_in_argument_environment_netrc_and_keyring(monkeypatch, tmp_path, ring):
+    assert (Mast(Service()).secret.token, Mast(Service()).secret.found) == ("k", "keyring")
+    (tmp_path / "netrc").write_text("machine mast.stsci.edu login token password n\n")
+    (tmp_path / "netrc").chmod(0o600)
+    assert Mast(Service()).secret.token == "n"
+    monkeypatch.setenv("MAST_API_TOKEN", "e")
+    assert Mast(Service()).secret.token == "e"
+    assert Mast(Service(), Secret(token="a")).secret.token == "a"
+
+
+def test_a_keyring_that_is_empty_or_locked_is_none(ring):
+    ring.token = None
+    assert not Mast(Service()).secret
+    ring.locked = True
+    assert not Mast(Service()).secret
+
+
+def test_masts_token_goes_to_its_hosts_alone():
+    mast = Mast(Service(), Secret(token="t"))
+    assert mast.authorization("mast.stsci.edu") == "token t"
+    for host in (
+        "stpubdata.s3.amazonaws.com",
+        "notmast.stsci.edu",
+        "mast.stsci.edu.example.org",
+        "stsci.edu",
+    ):
+        assert mast.authorization(host) is None
+        assert MastExclusive(Service(), Secret(token="t")).authorization(host) is None
+
+
+def test_public_data_need_no_token_and_come_without_one_that_is_refused(ring):
+    ring.token = None
+    assert Mast(Service()).authorization("mast.stsci.edu") is None
+    mast = Mast(Service(), Secret(token="t"))
+    assert mast.renew("token t")
+    assert mast.authorization("mast.stsci.edu") is None
+
+
+def test_exclusive_data_need_a_token_that_lives(ring):
+    ring.token = None
+    with pytest.raises(CredentialsMissing, match="exclusive access"):
+        MastExclusive(Service()).authorization("mast.stsci.edu")
+    with pytest.raises(Unauthorized, match="refused") as caught:
+        MastExclusive(Service(), Secret(token="t", found="argument")).renew("token t")
+    assert "60 in all" in caught.value.hint

@@ -60,7 +60,7 @@ def test_a_plan_is_made_fetched_verified_and_listed(box, run, ask, tmp_path):
     assert code == 0
     assert set(made) == {
         *("granules", "assets", "bytes", "hits", "truncated", "unresolved", "degraded", "dropped", "notes"),
-        "digest",
+        *("paid", "paid_bytes", "digest"),
     }
     code, out, _ = run("fetch", plan, "--store", store, "--json")
     fetched = json.loads(out)
@@ -403,6 +403,44 @@ def test_the_doctor_names_each_problem_with_its_fix(box, run, monkeypatch, impat
     assert [finding["ok"] for finding in findings] == [False, False]
     assert "EARTHDATA_TOKEN" in findings[1]["fix"]
     assert run("doctor", "asff")[0] == 2
+
+
+def test_the_doctor_shows_whose_session_a_token_of_mast_opens(box, run, monkeypatch, impatient):
+    code, out, _ = run("doctor", "mast", "missions")
+    assert code == 0
+    assert out.count("public data need none") == 1
+    token = box.token(realm="mast.stsci.edu")
+    monkeypatch.setenv("MAST_API_TOKEN", token)
+    code, out, _ = run("doctor", "mast")
+    assert code == 0
+    assert "token from environment is accepted: sandbox" in out
+    assert token not in out
+    monkeypatch.setenv("MAST_API_TOKEN", "old")
+    code, out, _ = run("doctor", "mast", "--json")
+    (reached, session) = json.loads(out)["findings"]
+    assert (code, reached["ok"], session["ok"]) == (1, True, False)
+    assert "10 days without use" in session["fix"]
+    for answer, words in (({"status": 503}, "503"), ({"body": "[]"}, "not one of its own")):
+        box.set_faults([{"match": {"path": "/whoami"}, **answer}])
+        session = json.loads(run("doctor", "mast", "--json")[1])["findings"][-1]
+        assert words in session["found"]
+
+
+def test_a_search_and_a_plan_say_which_targets_they_found(box, run, tmp_path):
+    asked = {
+        "archive": "mast",
+        "object_name": "K2-62",
+        "obs_collection": "K2",
+        "select": {"extension": "fits"},
+    }
+    (tmp_path / "q.json").write_text(json.dumps(asked))
+    for command in (
+        ("search", tmp_path / "q.json"),
+        ("plan", tmp_path / "q.json", "-o", tmp_path / "p.ndjson"),
+    ):
+        _, out, err = run(*command, "--json")
+        assert "within 0.2 degrees of it: 23 targets" in err
+        assert json.loads(out)["notes"][1].endswith("ktwo206096602")
 
 
 def test_the_manifest_says_what_is_not_staged(planned, run, tmp_path):

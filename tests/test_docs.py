@@ -196,6 +196,31 @@ def test_the_example_of_insarhub_does_what_its_commands_say(box, tmp_path, monke
     assert "datapool.asf.alaska.edu" not in asked
 
 
+def test_the_examples_for_mast_find_what_the_page_says(box, tmp_path, monkeypatch, capsys):
+    from skystage import Plan, cli
+
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "mast.md"
+    for text in blocks(page, "yaml"):
+        (tmp_path / text.partition("\n")[0].removeprefix("# ")).write_text(text)
+    (commands,) = blocks(page, "console")
+    for line in commands.splitlines():
+        assert cli.run(shlex.split(line.removeprefix("$ skystage "), comments=True)) == 0
+    totals = Plan(tmp_path / "plan.ndjson").header.totals
+    assert f"{totals.granules} granules, {totals.assets} assets, {totals.bytes / 1e6:.1f} MB" in commands
+    capsys.readouterr()
+    assert cli.run(["plan", "near.yaml", "-o", "near.ndjson"]) == 0
+    said = capsys.readouterr().err
+    (shown,) = blocks(page, "text")
+    for part in shown.split("...\n"):
+        assert part in said
+    assert cli.run(["plan", "mission.yaml", "-o", "mission.ndjson", "--json"]) == 0
+    found = [one.id for one in Plan(tmp_path / "mission.ndjson").granules()]
+    assert found == ["o58701010", "o58701020", "o58701030"]
+    (program,) = blocks(page, "python")
+    exec(compile(program, "mast.md", "exec"), {})  # noqa: S102 - the page's own lines
+
+
 SENTINEL2 = ROOT / "docs" / "sentinel2.md"
 
 

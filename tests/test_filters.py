@@ -189,6 +189,15 @@ def test_wildcards_are_for_names_alone() -> None:
     assert kept([granule(beamMode="IW")], beam_mode="I*") == []
 
 
+def test_like_is_a_pattern_for_any_property() -> None:
+    scene = granule(beamMode="IW")
+    assert kept([scene], beam_mode={"like": "i*"}) == ["g0"]
+    assert kept([scene], beam_mode={"like": ["E*", "?W"]}) == ["g0"]
+    assert kept([scene], beam_mode={"like": "W*"}) == []
+    with pytest.raises(QueryError, match="like: a text with"):
+        kept([scene], beam_mode={"like": 5})
+
+
 @pytest.mark.parametrize(
     ("given", "wanted", "match"),
     [
@@ -480,6 +489,37 @@ def test_select_tests_what_else_the_archive_says_of_a_file() -> None:
     assert not filters.selects({"calib_level": [3]}, asset)
     assert Asset.from_json(asset.to_json()) == asset
     assert "properties" not in Asset(key="data", path="a/b/c/d").to_json()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "match"),
+    [
+        ("!x", "x", False),
+        ("!x", "y", True),
+        ("!x", None, True),
+        (["a", "b", "!c"], "a", True),
+        (["a", "b", "!a"], "a", False),
+        (["!a", "!b"], "c", True),
+        ("!*_thumb*", "x_thumb.png", False),
+        (">=5", 5, True),
+        ("> 5", 5, False),
+        ("<=5", 5.0, True),
+        ("<5", 5, False),
+        ("1..5", 5, True),
+        ("1..5", 5.5, False),
+        ("!1..5", 3, False),
+        (["<2", ">4"], 3, False),
+        ("5", 5, True),
+        ("five", 5, False),
+        (">five", 5, False),
+        ("1..", 5, False),
+        (">=5", None, False),
+        (">=5", ">=5", True),
+        (True, True, True),
+    ],
+)
+def test_select_takes_what_filter_products_takes(wanted, given, match) -> None:
+    assert filters.selects({"name": wanted}, {"name": given}) is match
 
 
 def test_select_is_made_canonical() -> None:

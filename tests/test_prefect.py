@@ -532,6 +532,17 @@ def test_a_block_brings_the_credentials_and_shows_none_of_them(server, box, monk
     assert not CdseCredentials().secrets()["cdse"]
 
 
+def test_a_block_brings_masts_token_for_public_and_exclusive_data(server, box):
+    from skystage.prefect import MastCredentials
+    from skystage.prefect.blocks import open_access
+
+    MastCredentials(token="words").save("mine", overwrite=True)
+    access = open_access("mast-credentials/mine")
+    for scheme in ("mast", "mast-exclusive"):
+        assert access.scheme(scheme).authorization("mast.stsci.edu") == "token words"
+    assert "words" not in repr(MastCredentials.load("mine"))
+
+
 def test_a_block_of_another_kind_is_refused(server):
     from prefect.blocks.system import Secret
 

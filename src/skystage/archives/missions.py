@@ -21,7 +21,7 @@ from skystage import filters
 from skystage.archives import Search, mast_records
 from skystage.archives.mast import Targets, place, selection
 from skystage.archives.mast_criteria import RADIUS, Somewhere
-from skystage.archives.names import component, directory
+from skystage.archives.components import component, directory
 from skystage.archives.portal import HOST, TITLE, read
 from skystage.criteria import alternatives, canonical_value
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, QueryError
@@ -180,6 +180,7 @@ def _found(query: Query, access: Access, search: Search) -> Iterator[Granule]:
     shown |= {
         name for name in (own.name, own.start, own.stop, own.ra, own.dec, own.target) if name in columns
     }
+    shown |= {"ang_sep"} & columns.keys()
     body: dict[str, Json] = {"conditions": conditions, "select_cols": sorted(shown), "limit": PAGE}
     if position is not None:
         ra, dec, radius = position
@@ -264,7 +265,11 @@ def _granule(row: dict[str, Json], mission: str, position: tuple[float, float, f
     geometry = mast_records.point(row.get(own.ra or ""), row.get(own.dec or ""))
     if position is not None and geometry is not None:
         lon, lat = geometry["coordinates"]
-        row = {**row, "distance": 3600 * mast_records.separation(position[:2], (lon, lat))}
+        said = row.get("ang_sep")  # minutes of arc
+        minutes = (
+            said if isinstance(said, int | float) else 60 * mast_records.separation(position[:2], (lon, lat))
+        )
+        row = {**row, "distance": 60 * minutes}
     return Granule(
         archive=ARCHIVE,
         collection=mission.upper(),

@@ -141,6 +141,7 @@ class Sandbox:
         out["AWS_SHARED_CREDENTIALS_FILE"] = self._empty
         out["AWS_CONFIG_FILE"] = self._empty
         out["NETRC"] = self._netrc
+        out["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
         # What is remembered of the box's made-up archives must not be taken for the real ones'.
         out["SKYSTAGE_CACHE"] = self._cache
         return out
