@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from skystage.errors import QueryError
 from skystage.model import Asset, Companion, Dropped, Granule, Query, Unresolved
 from skystage.paying import affordable
-from skystage.paying import affordable
 from skystage.plan import Plan, place, write
 from skystage.spool import Spool
 
