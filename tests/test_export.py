@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -291,3 +292,56 @@ def test_the_table_is_the_one_that_astroquery_gives(store, staged, tmp_path, cap
     assert found["URL"][0] == SPACED.sources[0].href
     assert found["Message"][0] == "stac/c/i/a b+c.bin: not staged"
     assert found["Message"][2] == "i: preview: the archive lists no such file, or none"
+
+
+# --------------------------------------------------------------------------------------------------
+# MAST
+
+
+def test_a_plan_of_mast_is_all_of_these(open_box, tmp_path, monkeypatch, capsys):
+    """The six products that the tutorial downloads: as lists, by the script, as its table and its folders."""
+    open_box()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "query.json").write_text(
+        json.dumps(
+            {
+                "archive": "mast",
+                "proposal_id": 7291,
+                "select": {"calib_level": 2, "productType": "SCIENCE"},
+            }
+        )
+    )
+
+    def type_in(*words: str, code: int = 0) -> str:
+        assert cli.run(list(words)) == code, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    type_in("plan", "query.json", "-o", "plan")
+    planned = {asset.path: asset for asset in plan.Plan(tmp_path / "plan").assets()}
+    assert len(planned) >= 6
+    objects = type_in("export", "plan", "--format", "s3").splitlines()
+    assert len(objects) == len(planned)
+    assert all(line.startswith("s3://stpubdata/hst/public/") for line in objects)
+    (tmp_path / "fetch.sh").write_text(type_in("export", "plan", "--format", "curl"))
+    (tmp_path / "by_hand").mkdir()
+    ended = subprocess.run(
+        ["sh", "../fetch.sh"], cwd=tmp_path / "by_hand", check=False, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert f"size     is the only proof of {len(planned)} of them" in ended.stderr
+    type_in("adopt", "plan", "by_hand", "--store", "store")
+    type_in("fetch", "plan", "--store", "store", "--into", "work", "--layout", "mastDownload", "--offline")
+    found = {path.relative_to(tmp_path / "work").as_posix() for path in (tmp_path / "work").rglob("*.fits")}
+    assert found == {f"mastDownload/{path.removeprefix('mast/')}" for path in planned}
+    assert all(path.startswith("mastDownload/HST/") for path in found)
+    type_in("fetch", "plan", "--store", "store", "--into", "flat", "--layout", "flat", "--offline")
+    assert {path.name for path in (tmp_path / "flat").iterdir()} == {asset.name for asset in planned.values()}
+    type_in("manifest", "plan", "--store", "store", "-o", "manifest.ecsv")
+    from astropy.table import Table
+
+    table = Table.read(tmp_path / "manifest.ecsv", format="ascii.ecsv")
+    assert set(table["Status"]) == {"COMPLETE"}
+    assert [Path(path).stat().st_size for path in table["Local Path"]] == [
+        asset.size for asset in planned.values()
+    ]

@@ -135,6 +135,19 @@ def test_without_keys_nothing_is_asked_for(box, plan, tmp_path, monkeypatch, cap
     assert box.requests() == []
 
 
+def test_a_label_that_costs_is_not_read_without_a_yes(box, plan):
+    labels = {"asset": "by_s3", "values": {"angle": "Caminfo.Geometry.IncidenceAngle"}}
+    box.clear()
+    found, said = plan("free", labels=labels)
+    assert box.requests() == []
+    assert (found["assets"], found["unresolved"]) == (1, 1)
+    assert "i: by_s3: only where the requester pays" in said
+    # What a filter wants to know of it is not known: nothing of the granule is planned.
+    found, said = plan("free", labels=labels, filter={"angle": {"max": 45}})
+    assert (found["assets"], found["unresolved"]) == (0, 1)
+    assert box.requests() == []
+
+
 def test_a_query_that_agrees_is_another_one(plan, tmp_path):
     from skystage import query
     from skystage.errors import QueryError

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from skystage.errors import QueryError
 from skystage.model import Asset, Companion, Dropped, Granule, Query, Unresolved
+from skystage.paying import affordable
 from skystage.plan import Plan, place, write
 from skystage.spool import Spool
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from skystage.filters import Filter
     from skystage.searching import SearchFile
     from skystage.transport import Access
-
-
-PAID = "only where the requester pays: `requester_pays: true` agrees to it"
 
 
 def build(query: Query, path: Path | str, access: Access, *, searched: SearchFile | None = None) -> Plan:
@@ -176,9 +174,9 @@ def _with_wanted_assets(granule: Granule, query: Query, wanted: Sequence[str]) -
     assets = tuple(had[key] for key in wanted if key in had) if wanted else granule.assets
     if query.select:
         assets = tuple(asset for asset in assets if filters.selects(query.select, asset))
-    agreed = query.requester_pays
-    paid = tuple(Unresolved(key=one.key, reason=PAID) for one in assets if one.paid and not agreed)
-    assets = tuple(_as_cheap_as_can_be(asset) for asset in assets if agreed or not asset.paid)
+    found = [affordable(asset, query) for asset in assets]
+    paid = tuple(one for one in found if isinstance(one, Unresolved))
+    assets = tuple(one for one in found if isinstance(one, Asset))
     said = {item.key for item in granule.unresolved}
     lacking = tuple(
         Unresolved(key=key, reason="the archive lists no such file")
@@ -188,12 +186,6 @@ def _with_wanted_assets(granule: Granule, query: Query, wanted: Sequence[str]) -
     named = {*wanted, query.labels.get("asset")}
     known = tuple(item for item in granule.unresolved if not wanted or item.key in named)
     return replace(granule, assets=assets, unresolved=known + lacking + paid)
-
-
-def _as_cheap_as_can_be(asset: Asset) -> Asset:
-    """An asset that is free somewhere, without the sources that are not: what is paid for is known before."""
-    free = tuple(source for source in asset.sources if not source.requester_pays)
-    return replace(asset, sources=free) if free else asset
 
 
 def _keys(granule: Granule) -> set[str]:

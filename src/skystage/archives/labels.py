@@ -21,6 +21,7 @@ from skystage.errors import (
     Unauthorized,
 )
 from skystage.model import Asset, Granule, Json, Query, Unresolved
+from skystage.paying import affordable
 from skystage.pvl import Label
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def read(granules: Iterable[Granule], query: Query, access: Access) -> Iterator[
     """
     key: str = query.labels["asset"]
     paths: Mapping[str, str] = query.labels["values"]
-    listed = (asset for one in granules if (asset := one.asset(key)) is not None)
+    labels = (_label(one, query) for one in granules)
+    listed = (label for label in labels if isinstance(label, Asset))
     contents = documents.read_all(map(_document, listed), access)
     seen = _Seen(paths)
     for granule in granules:
@@ -69,14 +71,22 @@ def read(granules: Iterable[Granule], query: Query, access: Access) -> Iterator[
             raise QueryError(
                 f"labels.values: {granule.id} has a property {taken!r}", hint="give the value another name"
             )
-        asset = granule.asset(key)
-        if asset is None:
+        asset = _label(granule, query)
+        if not isinstance(asset, Asset):
             refused = any(one.key == key for one in granule.unresolved)
-            missing = () if refused else (Unresolved(key=key, reason="the archive lists no such file"),)
-            yield Read(replace(granule, unresolved=(*granule.unresolved, *missing)), lost=refused)
+            paid = isinstance(asset, Unresolved)
+            missing = Unresolved(key=key, reason="the archive lists no such file") if asset is None else asset
+            told = granule.unresolved if refused else (*granule.unresolved, missing)
+            yield Read(replace(granule, unresolved=told), lost=refused or paid)
             continue
         yield _told(granule, asset, next(contents), seen, query)
     seen.check()
+
+
+def _label(granule: Granule, query: Query) -> Asset | Unresolved | None:
+    """The label of a granule, or why it is not asked for; None if there is none."""
+    asset = granule.asset(query.labels["asset"])
+    return None if asset is None else affordable(asset, query)
 
 
 def _told(granule: Granule, asset: Asset, content: bytes | SkystageError, seen: _Seen, query: Query) -> Read:
