@@ -244,6 +244,7 @@ def test_units_stay_with_their_values(text, expected):
         ("1e400", "1e400 is no finite number"),
         ("9" * 5000, "is no finite number"),
         ("2#12#", "2#12# is no number"),
+        ("-\n;", "cannot be told where it ends"),
         ("", "A has no value"),
         (";", "A has no value"),
         ("\nB = 3", "A has no value"),
