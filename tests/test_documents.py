@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from skystage import documents
+from skystage import documents, events
 from skystage.errors import CredentialsMissing, NotFound, SkystageError, StoreError
 from skystage.model import Asset, Source
 from skystage.transport import Access
@@ -54,31 +55,49 @@ def test_many_are_read_in_groups(box, labels, access, monkeypatch):
     monkeypatch.setattr(documents, "GROUP", 2)
     reader = documents.read_all(labels, access)
     next(reader)
+    next(reader)
     assert len(box.requests()) == 2
-    assert len(list(reader)) == 4
+    assert len(list(reader)) == 3
+
+
+def test_a_document_does_not_wait_for_those_behind_it(box, labels, access):
+    elsewhere = "stac.dataspace.copernicus.eu"
+    box.set_faults([{"match": {"host": elsewhere}, "latency": 3}])
+    slow = replace(labels[1], sources=(Source(href=f"https://{elsewhere}/v1/collections"),))
+    with closing(documents.read_all([labels[0], slow], access)) as reader:
+        assert next(reader).count(b'"Id"') == 1
+        assert not kept("x/y/1/label.json").exists()
+    # Whoever has had enough does not get it any more.
+    assert not kept("x/y/1/label.json").exists()
+
+
+def arrived(name: str) -> Path:
+    while not kept(name).exists():
+        time.sleep(0.01)
+    return kept(name)
 
 
 def test_an_emptied_cache_is_filled_again(box, labels, access):
     reader = documents.read_all(labels, access)
     next(reader)
-    kept("x/y/3/label.json").unlink()
+    arrived("x/y/3/label.json").unlink()
     assert [isinstance(one, bytes) for one in reader] == [True] * 4
     assert len(box.requests()) == 6
 
 
 def test_a_document_that_goes_again_at_once_is_a_reason(labels, access, monkeypatch):
-    reader = documents.read_all(labels[:2], access)
-    next(reader)
-    kept("x/y/1/label.json").unlink()
     fetch_all = documents.fetch_all
 
-    def and_delete(*args, **options):
-        outcome = fetch_all(*args, **options)
-        shutil.rmtree(kept("x"))
-        return outcome
+    def and_delete(*args, listen=events.ignore, **options):
+        def hear(event):
+            if isinstance(event, events.Staged):
+                shutil.rmtree(kept("x"))
+            listen(event)
+
+        return fetch_all(*args, listen=hear, **options)
 
     monkeypatch.setattr(documents, "fetch_all", and_delete)
-    (found,) = reader
+    (found,) = documents.read_all(labels[:1], access)
     assert isinstance(found, StoreError)
 
 

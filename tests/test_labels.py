@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -174,12 +175,12 @@ def test_a_label_that_cannot_be_read_now_ends_the_planning_and_what_was_read_is_
         build_plan(asked, tmp_path / "plan.ndjson", access)
     assert raised.value.transient
     assert not (tmp_path / "plan.ndjson").exists()
-    assert len(labels_asked(box)) == 70
+    came = {path.name for path in Path(os.environ["SKYSTAGE_CACHE"]).rglob("*.pvl")}
     box.set_faults([])
     box.clear()
     assert build_plan(asked, tmp_path / "plan.ndjson", Access()).header.totals.granules == 70
-    ((path, count),) = labels_asked(box).items()
-    assert (FIRST in path, count) == (True, 1)
+    again = {path.rpartition("/")[2] for path in labels_asked(box)}
+    assert (len(came) + len(again), came & again) == (70, set())
 
 
 def labels_asked(box: Sandbox) -> Counter[str]:

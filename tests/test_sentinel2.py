@@ -139,7 +139,7 @@ def test_the_manifest_of_a_product_that_was_published_anew_is_read_anew(monkeypa
 
     def read_all(assets, access):
         asked.extend(assets)
-        return iter([manifest((SCL, "MD5", "0" * 32))] * 2)
+        yield from [manifest((SCL, "MD5", "0" * 32))] * 2
 
     monkeypatch.setattr(sentinel2.documents, "read_all", read_all)
     query = Query(archive="cdse", assets=("SCL_20m",))

@@ -7,12 +7,14 @@ none of them again. It may be deleted at any time, and what is older than a mont
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from skystage import events
 from skystage.batch import fetch_all
 from skystage.errors import SkystageError, StoreError
 from skystage.model import Asset
@@ -26,15 +28,17 @@ if TYPE_CHECKING:
 AT_ONCE = 32
 """Documents under way at a time, if the hosts' limits allow it: each is hardly more than a round trip."""
 GROUP = 5000
-"""Documents that are fetched before the first of them is read. Between two groups connections are made anew,
-and the last of one is waited for: half a second of a far host, which many documents have to share."""
+"""Documents that are looked for at a time. Between two groups connections are made anew, and the last of one
+is waited for: half a second of a far host, which many documents have to share."""
 DAY = 86_400.0
 KEPT = 30 * DAY
 """Seconds after which a document is deleted: 40,000 manifests are 3 GB."""
 
 
-def read_all(assets: Iterable[Asset], access: Access) -> Iterator[bytes | SkystageError]:
+def read_all(assets: Iterable[Asset], access: Access) -> Generator[bytes | SkystageError, None, None]:
     """The documents in the order of the assets; of those that cannot be had, the reason.
+
+    Each comes as soon as it is there, while others are under way: close it if no more are wanted.
 
     Raises
     ------
@@ -47,13 +51,60 @@ def read_all(assets: Iterable[Asset], access: Access) -> Iterator[bytes | Skysta
     _sweep(store)
     left = iter(assets)
     while group := list(islice(left, GROUP)):
-        failures = fetch_all(group, store, access, jobs=AT_ONCE).failures
-        for error in failures.values():
-            if isinstance(error, StoreError):
-                error.hint = error.hint or "let SKYSTAGE_CACHE name a directory with room that can be written"
-                raise error
-        for asset in group:
-            yield failures.get(asset.path) or _read(asset, store, access)
+        with _Fetch(group, store, access) as fetch:
+            for asset in group:
+                yield fetch.failure(asset) or _read(asset, store, access)
+
+
+class _Fetch:
+    """A fetch in a thread of its own, which says of each asset when it has come to an end."""
+
+    def __init__(self, assets: Sequence[Asset], store: Store, access: Access) -> None:
+        self._ended: dict[str, SkystageError | None] = {}
+        self._raised: BaseException | None = None
+        self._news = threading.Condition()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(assets, store, access), name="skystage-documents"
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        # Who has had enough waits for no more than a block of each document.
+        self._stop.set()
+        self._thread.join()
+
+    def failure(self, asset: Asset) -> SkystageError | None:
+        """Why an asset could not be had, when that is known; None of one that is staged."""
+        with self._news:
+            while asset.path not in self._ended:
+                if self._raised is not None:
+                    raise self._raised
+                self._news.wait()
+            error = self._ended[asset.path]
+        if isinstance(error, StoreError):
+            error.hint = error.hint or "let SKYSTAGE_CACHE name a directory with room that can be written"
+            raise error
+        return error
+
+    def _run(self, assets: Sequence[Asset], store: Store, access: Access) -> None:
+        raised: BaseException = RuntimeError("a fetch ended without a word of a document")
+        try:
+            fetch_all(assets, store, access, jobs=AT_ONCE, listen=self._hear, stop=self._stop)
+        except BaseException as error:  # noqa: BLE001 - raised where the document is waited for
+            raised = error
+        with self._news:
+            self._raised = raised
+            self._news.notify_all()
+
+    def _hear(self, event: events.Event) -> None:
+        if isinstance(event, events.Staged | events.AlreadyStaged | events.Failed):
+            with self._news:
+                self._ended[event.path] = event.error if isinstance(event, events.Failed) else None
+                self._news.notify_all()
 
 
 def _read(asset: Asset, store: Store, access: Access) -> bytes | SkystageError:

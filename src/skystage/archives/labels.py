@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,22 +65,25 @@ def read(granules: Iterable[Granule], query: Query, access: Access) -> Iterator[
     paths: Mapping[str, str] = query.labels["values"]
     labels = (_label(one, query) for one in granules)
     listed = (label for label in labels if isinstance(label, Asset))
-    contents = documents.read_all(map(_document, listed), access)
     seen = _Seen(paths)
-    for granule in granules:
-        if taken := next((name for name in _names(paths) if name in granule.properties), None):
-            raise QueryError(
-                f"labels.values: {granule.id} has a property {taken!r}", hint="give the value another name"
-            )
-        asset = _label(granule, query)
-        if not isinstance(asset, Asset):
-            refused = any(one.key == key for one in granule.unresolved)
-            paid = isinstance(asset, Unresolved)
-            missing = Unresolved(key=key, reason="the archive lists no such file") if asset is None else asset
-            told = granule.unresolved if refused else (*granule.unresolved, missing)
-            yield Read(replace(granule, unresolved=told), lost=refused or paid)
-            continue
-        yield _told(granule, asset, next(contents), seen, query)
+    with closing(documents.read_all(map(_document, listed), access)) as contents:
+        for granule in granules:
+            if taken := next((name for name in _names(paths) if name in granule.properties), None):
+                raise QueryError(
+                    f"labels.values: {granule.id} has a property {taken!r}",
+                    hint="give the value another name",
+                )
+            asset = _label(granule, query)
+            if not isinstance(asset, Asset):
+                refused = any(one.key == key for one in granule.unresolved)
+                paid = isinstance(asset, Unresolved)
+                missing = (
+                    Unresolved(key=key, reason="the archive lists no such file") if asset is None else asset
+                )
+                told = granule.unresolved if refused else (*granule.unresolved, missing)
+                yield Read(replace(granule, unresolved=told), lost=refused or paid)
+                continue
+            yield _told(granule, asset, next(contents), seen, query)
     seen.check()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -81,42 +82,43 @@ def _resolved(
     granules: Iterable[Granule], wanted: Sequence[str], query: Query, access: Access
 ) -> Iterator[Granule]:
     sources = query.criteria.get("sources") or SOURCES
-    read = documents.read_all((_document(one, sources) for one in granules if _mine(one)), access)
+    manifests = (_document(one, sources) for one in granules if _mine(one))
     came = known = False
-    for granule in granules:
-        came, known = True, known or _mine(granule)
-        manifest = next(read) if _mine(granule) else None
-        files: Mapping[str, _File] = {}
-        problem = "the product has no such file"
-        properties = granule.properties
-        if manifest is None:
-            problem = "files are known of Sentinel-2 products only"
-        elif isinstance(manifest, CredentialsMissing | Unauthorized):
-            # That is not this product's: a plan in which nothing can be had would be frozen.
-            raise CredentialsMissing(manifest.message, hint=manifest.hint)
-        elif isinstance(manifest, SkystageError):
-            if manifest.transient and not query.allow_incomplete:
-                raise CatalogueUnavailable(
-                    f"{granule.id}: its manifest cannot be read now: {manifest.message}",
-                    hint="run it again: what was read is kept",
-                    retry_after=manifest.retry_after,
-                )
-            problem = f"its manifest: {manifest.message}"
-        else:
-            properties = {**properties, NOTE: hashlib.sha256(manifest).hexdigest()}
-            try:
-                files = listed(manifest)
-            except ValueError as error:
-                problem = str(error)
-        found = {key: files.get(key) or _finest(key, files) for key in wanted}
-        assets = [_asset(granule, one._replace(key=key), sources) for key, one in found.items() if one]
-        lacking = [Unresolved(key=key, reason=problem) for key, one in found.items() if one is None]
-        yield replace(
-            granule,
-            properties=properties,
-            assets=(*granule.assets, *assets),
-            unresolved=(*granule.unresolved, *lacking),
-        )
+    with closing(documents.read_all(manifests, access)) as read:
+        for granule in granules:
+            came, known = True, known or _mine(granule)
+            manifest = next(read) if _mine(granule) else None
+            files: Mapping[str, _File] = {}
+            problem = "the product has no such file"
+            properties = granule.properties
+            if manifest is None:
+                problem = "files are known of Sentinel-2 products only"
+            elif isinstance(manifest, CredentialsMissing | Unauthorized):
+                # That is not this product's: a plan in which nothing can be had would be frozen.
+                raise CredentialsMissing(manifest.message, hint=manifest.hint)
+            elif isinstance(manifest, SkystageError):
+                if manifest.transient and not query.allow_incomplete:
+                    raise CatalogueUnavailable(
+                        f"{granule.id}: its manifest cannot be read now: {manifest.message}",
+                        hint="run it again: what was read is kept",
+                        retry_after=manifest.retry_after,
+                    )
+                problem = f"its manifest: {manifest.message}"
+            else:
+                properties = {**properties, NOTE: hashlib.sha256(manifest).hexdigest()}
+                try:
+                    files = listed(manifest)
+                except ValueError as error:
+                    problem = str(error)
+            found = {key: files.get(key) or _finest(key, files) for key in wanted}
+            assets = [_asset(granule, one._replace(key=key), sources) for key, one in found.items() if one]
+            lacking = [Unresolved(key=key, reason=problem) for key, one in found.items() if one is None]
+            yield replace(
+                granule,
+                properties=properties,
+                assets=(*granule.assets, *assets),
+                unresolved=(*granule.unresolved, *lacking),
+            )
     if came and not known:
         raise QueryError(
             f"assets: no product is of Sentinel-2: got {', '.join(wanted)}",
