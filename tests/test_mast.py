@@ -221,6 +221,18 @@ def test_observations_of_one_name_are_kept_apart(box, access, plan):
     assert plan(proposal_id=1, select=LEVEL_2).header.totals.granules == 3
 
 
+def test_what_two_questions_find_is_one_granule(box, access):
+    granules, made = found(access, target_name=["TON*", "*1480"])
+    assert (len(granules), made.hits, made.received) == (5, 10, 10)
+
+
+def test_a_target_without_a_place_is_found_and_not_listed(box, access):
+    box._world.catalogue.mast.observations["24919901"]["s_ra"] = None
+    granules, made = found(access, coordinates=[183.7882083333, 33.16516666667], obs_id="o58701010")
+    assert len(granules) == 1
+    assert made.notes[0].endswith("0 targets")
+
+
 def test_what_is_named_and_not_there_is_said(box, plan):
     made = plan(obs_id=["o58701010", "o5870101x"], select=LEVEL_2)
     assert [(one.id, one.reason) for one in made.dropped()] == [("o5870101x", "not in the archive")]
