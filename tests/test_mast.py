@@ -442,6 +442,16 @@ def test_which_products_are_wanted_has_to_be_said(box, plan):
         plan(proposal_id=7291, assets=["x.fits"])
 
 
+def test_the_frames_of_a_sector_are_not_listed_and_that_is_said(box, plan):
+    extend(box, 2)
+    box._world.catalogue.mast.observations["70000001"]["target_name"] = "TESS FFI"
+    made = plan(proposal_id=1, select={"extension": "fits"})
+    assert made.header.totals.assets == 1
+    ((granule, lacking),) = made.unresolved()
+    assert (granule, lacking.key) == ("n0000001", "products")
+    assert "too many" in lacking.reason
+
+
 def test_products_are_listed_once_a_day(box, plan):
     first = plan(proposal_id=7291, select=LEVEL_2)
     assert len(asked_of(box, "/api/v0.1/path_lookup")) == 1
