@@ -376,6 +376,43 @@ def test_the_tutorials_own_rows_are_those_of_the_box(box, access, recordings):
                 assert str(value) == text
 
 
+def test_recorded_files_stage_by_proposal_as_they_are(open_box, recordings, plan, access, store):
+    box = open_box(catalogue=recordings)
+    files = {path.name: path for path in (recordings / "astro" / "hst-stis-fits").glob("*.fits")}
+    owners = box._world.catalogue.mast.observations
+    proposals = sorted(
+        {row["proposal_id"] for row in owners.values() if row["obs_collection"] == "HST"} - {None}
+    )
+    names = {"name": sorted(files)}
+    made = plan(obs_collection="HST", proposal_id=proposals, select=names)
+    outcome = fetch_plan(made, store, access)
+    outcome.raise_for_failures()
+    staged = {asset.name: store.path(asset) for asset in made.assets()}
+    assert staged.keys() == files.keys()
+    assert len(files) > 10
+    for name, path in staged.items():
+        assert path.read_bytes() == files[name].read_bytes()
+
+
+def test_no_column_of_another_proposals_products_is_lost(open_box, recordings, plan):
+    import csv
+
+    open_box(catalogue=recordings)
+    with (recordings / "astro" / "mast-tables" / "products_M101_wfpc2_44rows.csv").open() as file:
+        recorded = {row["dataURI"]: row for row in csv.DictReader(file)}
+    made = plan(proposal_id=5397, select={"size": {"min": 0}})
+    assets = {asset.properties["dataURI"]: asset for asset in made.assets()}
+    assert assets.keys() == recorded.keys()
+    assert len(assets) == 44
+    for uri, row in recorded.items():
+        said = {**assets[uri].properties, "size": assets[uri].size}
+        for column, text in row.items():
+            if column != "idx":
+                assert said[column] == (None if text == "--" else int(text) if column == "size" else text), (
+                    column
+                )
+
+
 WORDS = {
     "productType": ["SCIENCE", "AUXILIARY", "INFO"],
     "productGroupDescription": ["Minimum Recommended Products", "other"],
