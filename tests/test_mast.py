@@ -221,6 +221,18 @@ def test_observations_of_one_name_are_kept_apart(box, access, plan):
     assert plan(proposal_id=1, select=LEVEL_2).header.totals.granules == 3
 
 
+def test_what_two_questions_find_is_one_granule(box, access):
+    granules, made = found(access, target_name=["TON*", "*1480"])
+    assert (len(granules), made.hits, made.received) == (5, 10, 10)
+
+
+def test_a_target_without_a_place_is_found_and_not_listed(box, access):
+    box._world.catalogue.mast.observations["24919901"]["s_ra"] = None
+    granules, made = found(access, coordinates=[183.7882083333, 33.16516666667], obs_id="o58701010")
+    assert len(granules) == 1
+    assert made.notes[0].endswith("0 targets")
+
+
 def test_what_is_named_and_not_there_is_said(box, plan):
     made = plan(obs_id=["o58701010", "o5870101x"], select=LEVEL_2)
     assert [(one.id, one.reason) for one in made.dropped()] == [("o5870101x", "not in the archive")]
@@ -364,6 +376,43 @@ def test_the_tutorials_own_rows_are_those_of_the_box(box, access, recordings):
                 assert str(value) == text
 
 
+def test_recorded_files_stage_by_proposal_as_they_are(open_box, recordings, plan, access, store):
+    box = open_box(catalogue=recordings)
+    files = {path.name: path for path in (recordings / "astro" / "hst-stis-fits").glob("*.fits")}
+    owners = box._world.catalogue.mast.observations
+    proposals = sorted(
+        {row["proposal_id"] for row in owners.values() if row["obs_collection"] == "HST"} - {None}
+    )
+    names = {"name": sorted(files)}
+    made = plan(obs_collection="HST", proposal_id=proposals, select=names)
+    outcome = fetch_plan(made, store, access)
+    outcome.raise_for_failures()
+    staged = {asset.name: store.path(asset) for asset in made.assets()}
+    assert staged.keys() == files.keys()
+    assert len(files) > 10
+    for name, path in staged.items():
+        assert path.read_bytes() == files[name].read_bytes()
+
+
+def test_no_column_of_another_proposals_products_is_lost(open_box, recordings, plan):
+    import csv
+
+    open_box(catalogue=recordings)
+    with (recordings / "astro" / "mast-tables" / "products_M101_wfpc2_44rows.csv").open() as file:
+        recorded = {row["dataURI"]: row for row in csv.DictReader(file)}
+    made = plan(proposal_id=5397, select={"size": {"min": 0}})
+    assets = {asset.properties["dataURI"]: asset for asset in made.assets()}
+    assert assets.keys() == recorded.keys()
+    assert len(assets) == 44
+    for uri, row in recorded.items():
+        said = {**assets[uri].properties, "size": assets[uri].size}
+        for column, text in row.items():
+            if column != "idx":
+                assert said[column] == (None if text == "--" else int(text) if column == "size" else text), (
+                    column
+                )
+
+
 WORDS = {
     "productType": ["SCIENCE", "AUXILIARY", "INFO"],
     "productGroupDescription": ["Minimum Recommended Products", "other"],
@@ -428,6 +477,16 @@ def test_which_products_are_wanted_has_to_be_said(box, plan):
     assert [asset.name for asset in one.assets()] == ["o58701010_x1d.fits"]
     with pytest.raises(QueryError, match=r"no granule has 'x.fits' \(they have: .*o58701010_flt.fits"):
         plan(proposal_id=7291, assets=["x.fits"])
+
+
+def test_the_frames_of_a_sector_are_not_listed_and_that_is_said(box, plan):
+    extend(box, 2)
+    box._world.catalogue.mast.observations["70000001"]["target_name"] = "TESS FFI"
+    made = plan(proposal_id=1, select={"extension": "fits"})
+    assert made.header.totals.assets == 1
+    ((granule, lacking),) = made.unresolved()
+    assert (granule, lacking.key) == ("n0000001", "products")
+    assert "too many" in lacking.reason
 
 
 def test_products_are_listed_once_a_day(box, plan):

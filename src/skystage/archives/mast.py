@@ -50,6 +50,9 @@ _NUMBERS = ("size", "calib_level")
 _MINIMUM = "Minimum Recommended Products"
 TOGETHER = 100
 """Observations whose products are listed by one request: one of Webb's may have a thousand."""
+FRAMES = ("TESS FFI", "TICA FFI")
+"""Targets of a whole sector's full-frame images: each is more files than the portal lists."""
+_TOO_MANY = "a sector's full-frame images are too many to be listed: see archive.stsci.edu/tess"
 _NAMED = 50
 """Targets that a note lists."""
 
@@ -261,8 +264,13 @@ def _resolved(granules: Iterable[Granule], query: Query, access: Access) -> Iter
                     "select: say which products are wanted",
                     hint="for example select: {mrp_only: true}, {product_type: SCIENCE} or {extension: fits}",
                 )
-            listed = _listed([one.native_id for one in group], portal, known)
-            chosen = {one.native_id: _chosen(listed[one.native_id], query) for one in group}
+            listed = _listed([one.native_id for one in group if one.stack not in FRAMES], portal, known)
+            chosen = {
+                one.native_id: _chosen(listed[one.native_id], query)
+                if one.native_id in listed
+                else ([], [Unresolved(key="products", reason=_TOO_MANY)])
+                for one in group
+            }
             keys = _keys(
                 [
                     asset

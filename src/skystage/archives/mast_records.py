@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from skystage.archives.components import component, directory
+from skystage.archives.paths import component, directory
 from skystage.model import Asset, Granule, Json, Source
 
 if TYPE_CHECKING:

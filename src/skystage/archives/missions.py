@@ -19,9 +19,9 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from skystage import filters
 from skystage.archives import Search, mast_records
-from skystage.archives.components import component, directory
 from skystage.archives.mast import Targets, place, selection
 from skystage.archives.mast_criteria import RADIUS, Somewhere
+from skystage.archives.paths import component, directory
 from skystage.archives.portal import HOST, TITLE, read
 from skystage.criteria import alternatives, canonical_value
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, QueryError

@@ -13,7 +13,7 @@ from datetime import datetime
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from skystage import aoi, auth, multihash, s3
-from skystage.archives.components import component, directory
+from skystage.archives.paths import component, directory
 from skystage.model import Asset, Granule, Json, Source, Unresolved, from_iso
 
 ARCHIVE = "stac"
