@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from skystage import documents
-from skystage.errors import CredentialsMissing, NotFound, SkystageError, StoreError
+from skystage.auth import Secret
+from skystage.errors import CredentialsMissing, NotFound, SkystageError, StoreError, Unauthorized
 from skystage.model import Asset, Source
 from skystage.transport import Access
 
@@ -113,6 +114,20 @@ def test_missing_credentials_are_found_before_the_first_request(box, labels, mon
     with pytest.raises(CredentialsMissing):
         list(documents.read_all([secret], Access()))
     assert box.requests() == []
+
+
+def test_credentials_that_are_refused_are_not_tried_on_the_rest(box):
+    product = "https://download.dataspace.copernicus.eu/odata/v1/Products({})/$value"
+    secrets = [
+        Asset(key="label", path=f"x/y/{n}/z", sources=(Source(href=product.format(n), auth="cdse"),))
+        for n in range(300)
+    ]
+    wrong = Access(secrets={"cdse": Secret(token="foreign")})
+    found = list(documents.read_all(secrets, wrong))
+    assert {type(one) for one in found} == {Unauthorized}
+    assert {str(one).partition(": ")[2] for one in found} == {str(found[0]).partition(": ")[2]}
+    assert len(found) == 300
+    assert len(box.requests()) <= documents.AT_ONCE
 
 
 def test_a_cache_that_cannot_be_used_is_said(labels, access, tmp_path, monkeypatch):

@@ -67,14 +67,14 @@ class Fake:
     asset_keys: tuple[str, ...] | None = ("data", "metadata")
     companions = frozenset({"orbits", "dem"})
 
+    def selection(self, select: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(select)
+
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     archive = Fake()
     known = archives.get
-
-    def selection(self, select):
-        return dict(select)
 
     def get(name: str) -> Any:
         return archive if name == "fake" else known(name)

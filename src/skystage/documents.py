@@ -7,14 +7,16 @@ none of them again. It may be deleted at any time, and what is older than a mont
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from skystage import events
 from skystage.batch import fetch_all
-from skystage.errors import SkystageError, StoreError
+from skystage.errors import CredentialsMissing, SkystageError, Stopped, StoreError, Unauthorized
 from skystage.model import Asset
 from skystage.settings import cache_directory
 from skystage.staged import HOME
@@ -28,6 +30,8 @@ AT_ONCE = 32
 GROUP = 5000
 """Documents that are fetched before the first of them is read. Between two groups connections are made anew,
 and the last of one is waited for: half a second of a far host, which many documents have to share."""
+REFUSED = (CredentialsMissing, Unauthorized)
+"""What is no fault of a document: the same credentials would be refused for all others."""
 DAY = 86_400.0
 KEPT = 30 * DAY
 """Seconds after which a document is deleted: 40,000 manifests are 3 GB."""
@@ -35,6 +39,8 @@ KEPT = 30 * DAY
 
 def read_all(assets: Iterable[Asset], access: Access) -> Iterator[bytes | SkystageError]:
     """The documents in the order of the assets; of those that cannot be had, the reason.
+
+    Credentials that are refused once are not tried on the rest of a group: that is their reason, too.
 
     Raises
     ------
@@ -47,13 +53,29 @@ def read_all(assets: Iterable[Asset], access: Access) -> Iterator[bytes | Skysta
     _sweep(store)
     left = iter(assets)
     while group := list(islice(left, GROUP)):
-        failures = fetch_all(group, store, access, jobs=AT_ONCE).failures
+        failures = _fetch(group, store, access)
         for error in failures.values():
             if isinstance(error, StoreError):
                 error.hint = error.hint or "let SKYSTAGE_CACHE name a directory with room that can be written"
                 raise error
         for asset in group:
             yield failures.get(asset.path) or _read(asset, store, access)
+
+
+def _fetch(group: list[Asset], store: Store, access: Access) -> dict[str, SkystageError]:
+    """Bring documents, and say why others did not come: a refusal ends it, and is the reason of the rest."""
+    stop, refusals = threading.Event(), list[SkystageError]()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.Failed) and isinstance(event.error, REFUSED):
+            refusals.append(event.error)
+            stop.set()
+
+    failures = fetch_all(group, store, access, jobs=AT_ONCE, listen=listen, stop=stop).failures
+    return {
+        path: refusals[0] if refusals and isinstance(error, Stopped) else error
+        for path, error in failures.items()
+    }
 
 
 def _read(asset: Asset, store: Store, access: Access) -> bytes | SkystageError:

@@ -18,7 +18,6 @@ from skystage.errors import (
     LabelError,
     QueryError,
     SkystageError,
-    Unauthorized,
 )
 from skystage.model import Asset, Granule, Json, Query, Unresolved
 from skystage.paying import affordable
@@ -91,7 +90,7 @@ def _label(granule: Granule, query: Query) -> Asset | Unresolved | None:
 
 def _told(granule: Granule, asset: Asset, content: bytes | SkystageError, seen: _Seen, query: Query) -> Read:
     """A granule with the values of its label, and why others are not there."""
-    if isinstance(content, CredentialsMissing | Unauthorized):
+    if isinstance(content, documents.REFUSED):
         # That is not this granule's: a plan without any value would be frozen.
         raise CredentialsMissing(content.message, hint=content.hint)
     found: dict[str, Json] = {}
