@@ -19,7 +19,7 @@ demo: setup
 
 # The rooms without I/O: every branch of them is tested.
 PURE := model paying errors events query criteria aoi filters spool plan planning report resume searching \
-  verify orbitfile fitsfile bodies layouts multihash pvl s3href totp maps/scene maps/graticule
+  verify orbitfile fitsfile bodies layouts multihash pvl s2names s3href totp maps/scene maps/graticule
 COMMA := ,
 SPACE := $(subst ,, )
 

@@ -195,12 +195,14 @@ def weed(work: Path) -> Iterator[Weed]:
     # Its gRPC ports would else be these plus 10,000, which may be more than there are.
     grpc = {f"{name}.port.grpc": _free_port() for name in ports}
     options = {f"{name}.port": port for name, port in ports.items()} | grpc | {"metricsPort": metrics}
+    # What it would serve besides, each on a port that may be taken.
+    options |= {"s3.port.iceberg": 0, "s3.port.lance": 0}
     binary = str(program("weed"))
     command = [binary, "server", f"-dir={data}", "-ip=127.0.0.1", "-s3", f"-s3.config={work}/s3.json"]
     command += ["-volume.max=20", "-master.volumeSizeLimitMB=200"]
     command += [f"-{name}={value}" for name, value in options.items()]
     version = subprocess.run([binary, "version"], capture_output=True, text=True, check=True).stdout.split()  # noqa: S603
-    with _running(command, work) as process:
+    with _sockets_removed([*ports.values(), *grpc.values()]), _running(command, work) as process:
         until = time.monotonic() + PATIENCE
         while not _answers(ports["s3"]) or not _answers(metrics):
             _still(process, work, until)
@@ -216,6 +218,17 @@ def weed(work: Path) -> Iterator[Weed]:
                 "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{ports['s3']}",
             },
         )
+
+
+@contextmanager
+def _sockets_removed(ports: Sequence[int]) -> Iterator[None]:
+    """Remove the local sockets that SeaweedFS leaves, each named by one of its ports."""
+    try:
+        yield
+    finally:
+        for port in ports:
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - its choice
+                left.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from skystage import archives, planning, query
 from skystage.archives import odata
 from skystage.archives.cdse_records import granule, parted, processed, sensing
-from skystage.errors import CatalogueUnavailable, IncompleteSearch, SearchError
+from skystage.errors import CatalogueUnavailable, IncompleteSearch, QueryError, SearchError
 from skystage.fetch import fetch_asset
 
 CATALOGUE = "catalogue.dataspace.copernicus.eu"
@@ -150,6 +150,17 @@ def test_what_is_offline_is_dropped_as_that_or_kept_on_request(box, plan):
     kept = plan(**may, offline="keep").granules()
     assert dropped[0].id in {one.id for one in kept}
     assert plan(**may, online=True).header.totals.dropped == {}
+
+
+def test_who_asks_for_what_is_offline_has_to_keep_it(box, plan):
+    may = {**JUNE, "start": "2018-05-01", "end": "2018-05-31"}
+    for asked in ({"online": False}, {"filter": {"online": False}}):
+        with pytest.raises(QueryError, match=r"online: false .*offline: drop.*say offline: keep") as caught:
+            plan(**may, **asked)
+        assert "\n" not in str(caught.value)
+        found = list(plan(**may, **asked, offline="keep").granules())
+        assert [one.properties["Online"] for one in found] == [False]
+    plan(**may, filter={"online": True})
 
 
 def test_a_quicklook_is_an_asset_of_its_own(box, plan):

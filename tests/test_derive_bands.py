@@ -16,10 +16,10 @@ import pytest
 
 from skystage import aoi, cli
 from skystage import plan as plans
-from skystage.derive.bands import Options, extract, extract_all, finest
+from skystage.derive.bands import Options, extract, extract_all
 from skystage.derive.clouds import Clouds, clouds, counted
 from skystage.derive.grids import Grid, Window, covering, on_tile
-from skystage.derive.sentinel2 import Band, Numbers, Product, radiometry, scene_classes
+from skystage.derive.sentinel2 import Numbers, radiometry, scene_classes
 from skystage.errors import (
     FetchFailed,
     Offline,
@@ -31,6 +31,7 @@ from skystage.errors import (
 from skystage.model import Asset, Granule, Query, Unresolved
 from skystage.plan import Plan
 from skystage.release import release_plan
+from skystage.s2names import Band, Product
 
 rasterio = pytest.importorskip("rasterio", reason="the extra 'raster' is not installed")
 pytest.importorskip("rasterio.warp")
@@ -165,40 +166,7 @@ def corner(path: Path) -> tuple[float, float, int, int]:
 
 
 # --------------------------------------------------------------------------------------------------
-# What names and metadata say
-
-
-@pytest.mark.parametrize(
-    ("stem", "key", "kind"),
-    [
-        ("T31UFS_20180604T105031_B02_10m", "B02_10m", "reflectance"),
-        ("T31UFS_20180604T105031_B8A", "B8A", "reflectance"),
-        ("L2A_T31UFS_20180329T104021_SCL_20m", "SCL_20m", "classes"),
-        ("S2A_OPER_MSI_L1C_TL_EPA__20160929T001011_A000734_T31UFS_B12", "B12", "reflectance"),
-        ("T31UFS_20180604T105031_AOT_60m", "AOT_60m", "depth"),
-        ("T31UFS_20180604T105031_TCI", "TCI", "picture"),
-        ("MSK_CLDPRB_20m", "MSK_CLDPRB_20m", "mask"),
-        ("MSK_DETFOO_B01", "MSK_DETFOO_B01", "mask"),
-    ],
-)
-def test_a_file_is_called_by_its_band(stem, key, kind):
-    band = Band.named(stem)
-    assert (band.key, band.kind) == (key, kind)
-    assert band.is_classes == (kind in {"classes", "mask"})
-    assert band.nodata == (255 if kind == "mask" else 0)
-
-
-@pytest.mark.parametrize("stem", ["T31UFS_20180604T105031_PVI", "B13_10m", "T31UFS_B02_30m", "quicklook"])
-def test_what_is_no_band_is_none(stem):
-    assert Band.named(stem) is None
-
-
-def test_a_product_says_tile_baseline_and_time():
-    found = Product.named(NEW)
-    assert (found.tile, found.baseline) == ("31UFS", "05.00")
-    assert found.sensed == datetime(2018, 6, 4, 10, 50, 31, tzinfo=UTC)
-    assert Product.named(NEW.replace("N0500", "N9999")).baseline is None
-    assert Product.named("S2A_OPER_PRD_MSIL1C_PDMC_20160929").baseline is None
+# What metadata say
 
 
 def metadata(*, baseline="05.00", offset="-1000", quantification="10000", tag="BOA_ADD_OFFSET") -> bytes:
@@ -269,17 +237,6 @@ def test_classes_are_named_numbered_or_grouped():
     for wrong, said in (("clouds", "did you mean 'cloud'"), ("12", "0 to 11"), ("", "allowed")):
         with pytest.raises(QueryError, match=said):
             scene_classes([wrong])
-
-
-def test_the_finest_of_a_band_is_meant_by_its_name():
-    keys = dict.fromkeys(["B02_60m", "B02_20m", "B02_10m", "B8A_20m", "TCI"])
-    assert [finest(one, keys) for one in ("B02", "B02_20m", "B8A", "TCI", "B8")] == [
-        "B02_10m",
-        "B02_20m",
-        "B8A_20m",
-        "TCI",
-        None,
-    ]
 
 
 # --------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from skystage import documents, events
+from skystage.auth import Secret
 from skystage.errors import CredentialsMissing, NotFound, SkystageError, StoreError
 from skystage.model import Asset, Source
 from skystage.transport import Access
@@ -132,6 +133,18 @@ def test_missing_credentials_are_found_before_the_first_request(box, labels, mon
     with pytest.raises(CredentialsMissing):
         list(documents.read_all([secret], Access()))
     assert box.requests() == []
+
+
+def test_credentials_that_are_refused_are_not_tried_on_the_rest(box):
+    product = "https://download.dataspace.copernicus.eu/odata/v1/Products({})/$value"
+    secrets = [
+        Asset(key="label", path=f"x/y/{n}/z", sources=(Source(href=product.format(n), auth="cdse"),))
+        for n in range(300)
+    ]
+    wrong = Access(secrets={"cdse": Secret(token="foreign")})
+    with pytest.raises(CredentialsMissing):
+        list(documents.read_all(secrets, wrong))
+    assert 0 < len(box.requests()) <= 2 * documents.AT_ONCE
 
 
 def test_a_cache_that_cannot_be_used_is_said(labels, access, tmp_path, monkeypatch):

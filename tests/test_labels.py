@@ -218,21 +218,6 @@ def test_a_plan_from_a_search_reads_the_same_labels(box, tmp_path, access):
     assert all("incidence_angle" not in granule.properties for granule in found.granules())
 
 
-def test_labels_that_are_refused_are_missing_credentials(box, build, monkeypatch):
-    from skystage.archives import labels as module
-
-    def refused(assets, access):
-        from skystage.errors import Unauthorized
-
-        for _ in assets:
-            yield Unauthorized("no", hint="log in")
-
-    monkeypatch.setattr(module.documents, "read_all", refused)
-    with pytest.raises(SkystageError, match="no .log in.") as raised:
-        build(TUTORIAL)
-    assert raised.value.exit_code == 5
-
-
 # --------------------------------------------------------------------------------------------------
 # A catalogue of our own, beside the recorded labels
 

@@ -11,11 +11,9 @@ import pytest
 from skystage.archives import sentinel2
 from skystage.errors import (
     CatalogueUnavailable,
-    CredentialsMissing,
     NotFound,
     QueryError,
     ServerFault,
-    Unauthorized,
 )
 from skystage.model import Granule, Query
 
@@ -187,12 +185,6 @@ def test_a_manifest_that_could_be_read_later_ends_the_plan(monkeypatch):
 def test_who_accepts_an_incomplete_plan_has_the_reason(monkeypatch):
     (granule,) = resolved(["SCL_20m"], monkeypatch, ServerFault("busy"), allow_incomplete=True)
     assert [one.reason for one in granule.unresolved] == ["its manifest: busy"]
-
-
-@pytest.mark.parametrize("error", [Unauthorized, CredentialsMissing])
-def test_a_log_in_that_is_refused_is_no_gap_in_a_plan(monkeypatch, error):
-    with pytest.raises(CredentialsMissing, match=r"refused \(check the password\)"):
-        resolved(["SCL_20m"], monkeypatch, error("refused", hint="check the password"))
 
 
 def test_files_of_other_missions_are_not_looked_for(monkeypatch):

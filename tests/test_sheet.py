@@ -13,10 +13,11 @@ from skystage import cli
 from skystage import plan as plans
 from skystage.derive import sheet
 from skystage.derive.bands import Options, extract
-from skystage.derive.sentinel2 import COLOURS, Product
+from skystage.derive.sentinel2 import COLOURS
 from skystage.derive.sheet import EMPTY, GAP, HEAD, SIDE, Shot, draw, of_folder, of_plan
 from skystage.errors import MapError, Offline, PlanError
 from skystage.model import Asset, Granule, Query
+from skystage.s2names import Product
 
 rasterio = pytest.importorskip("rasterio", reason="the extra 'raster' is not installed")
 np = pytest.importorskip("numpy")

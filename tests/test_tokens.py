@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skystage import tokens, totp
-from skystage.auth import Answer, Cdse, Secret
+from skystage.auth import EODATA, Answer, Cdse, Secret
 from skystage.batch import fetch_all
 from skystage.errors import CredentialsMissing, Interrupted, ServerFault, StoreError, Throttled, Unauthorized
 from skystage.fetch import fetch_asset
@@ -33,6 +33,8 @@ from skystage.sandbox.accounts import (
     CLIENT,
     CLIENT_SECRET,
     PASSWORD,
+    S3_KEY,
+    S3_SECRET,
     SENTINEL_HUB,
     TOTP_SECRET,
     USER,
@@ -787,7 +789,10 @@ def test_the_doctor_says_whether_the_token_is_shared_and_shows_none_of_it(box, t
     monkeypatch.setenv("CDSE_S3_SECRET_KEY", "very-secret-word")
     directory(tmp_path).chmod(0o750)
     findings = {finding.subject: finding for finding in examine(["cdse"])}
-    assert findings["Copernicus Data Space S3 keys"].found == "keys from environment"
+    keys = findings["Copernicus Data Space S3 keys"]
+    assert not keys.ok
+    assert "InvalidAccessKeyId" in keys.found
+    assert "environment" in keys.fix
     assert not findings["Copernicus Data Space token"].ok
     assert "chmod 700" in findings["Copernicus Data Space token"].fix
     (path,) = held(tmp_path)
@@ -797,6 +802,51 @@ def test_the_doctor_says_whether_the_token_is_shared_and_shows_none_of_it(box, t
     monkeypatch.setenv("CDSE_TOKEN", box.token(realm=CDSE))
     findings = {finding.subject: finding for finding in examine(["cdse"])}
     assert "as it is" in findings["Copernicus Data Space token"].found
+
+
+def test_the_doctor_asks_s3_whether_the_keys_are_good_and_wants_no_log_in_then(box, monkeypatch):
+    from skystage.doctor import examine
+
+    monkeypatch.setenv("CDSE_S3_ACCESS_KEY", S3_KEY)
+    monkeypatch.setenv("CDSE_S3_SECRET_KEY", S3_SECRET)
+    monkeypatch.setenv("NETRC", "/nowhere")
+    box.clear()
+    findings = {finding.subject: finding for finding in examine(["cdse"])}
+    assert all(finding.ok for finding in findings.values())
+    assert [one["path"] for one in box.requests() if one["host"] == EODATA] == ["/eodata"]
+    log_in, keys = findings["Copernicus Data Space log-in"], findings["Copernicus Data Space S3 keys"]
+    assert "whole products want a log-in" in log_in.found
+    assert "CDSE_USERNAME" in log_in.found
+    assert "from environment are accepted: for files of products" in keys.found
+    # Orbit files do not lie there.
+    assert not {finding.subject: finding for finding in examine(["orbits"])}[log_in.subject].ok
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_the_doctor_wants_a_log_in_where_no_keys_work(box, monkeypatch, refused):
+    from skystage.doctor import examine
+
+    monkeypatch.setenv("NETRC", "/nowhere")
+    if refused:
+        monkeypatch.setenv("CDSE_S3_ACCESS_KEY", S3_KEY)
+        monkeypatch.setenv("CDSE_S3_SECRET_KEY", "another-word")
+    findings = {finding.subject: finding for finding in examine(["cdse"])}
+    assert not findings["Copernicus Data Space log-in"].ok
+    keys = findings["Copernicus Data Space S3 keys"]
+    assert keys.ok is not refused
+    assert ("SignatureDoesNotMatch" in keys.found) is refused
+
+
+def test_the_doctor_says_so_of_a_log_in_that_is_refused_whatever_the_keys(box, monkeypatch):
+    from skystage.doctor import examine
+
+    monkeypatch.setenv("CDSE_USERNAME", "nobody")
+    monkeypatch.setenv("CDSE_PASSWORD", "nothing")
+    monkeypatch.setenv("CDSE_S3_ACCESS_KEY", S3_KEY)
+    monkeypatch.setenv("CDSE_S3_SECRET_KEY", S3_SECRET)
+    findings = {finding.subject: finding for finding in examine(["cdse"])}
+    assert findings["Copernicus Data Space S3 keys"].ok
+    assert not findings["Copernicus Data Space log-in"].ok
 
 
 def test_the_doctor_asks_again_what_was_refused(box, tmp_path):

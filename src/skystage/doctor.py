@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from skystage.auth import SCHEMES, Cdse, Mast, eodata_keys
+from skystage import s3
+from skystage.auth import EODATA, SCHEMES, Cdse, Mast, eodata_keys
 from skystage.errors import CredentialsMissing, QueryError, SkystageError
 from skystage.model import Json, Source
 from skystage.transport import Access
@@ -23,6 +24,9 @@ PROBES = {
     "orbits": ("cdse", "https://s1-orbits.s3.amazonaws.com/?prefix=AUX_POEORB&max-keys=1"),
 }
 """Archive to the log-in that its bytes need, and an address that answers without one."""
+
+KEYS = f"https://{EODATA}/eodata?list-type=2&max-keys=1"
+"""A question that the Copernicus Data Space's S3 answers to keys that are good: a page of one name."""
 
 HOSTS = {"earthdata": "datapool.asf.alaska.edu", "cdse": "download.dataspace.copernicus.eu"}
 """A host of each scheme whose Authorization proves that the log-in works."""
@@ -59,9 +63,10 @@ def examine(archives: Sequence[str] = (), store: Path | None = None) -> list[Fin
     for name in asked:
         findings += _reach(name, PROBES[name][1], access)
     for scheme in dict.fromkeys(PROBES[name][0] for name in asked):
-        findings += _session(access) if scheme == "mast" else _log_in(scheme, access)
-    if "cdse" in asked:
-        findings += _keys()
+        if scheme == "cdse" and "cdse" in asked:
+            findings += _copernicus(access)
+        else:
+            findings += _session(access) if scheme == "mast" else _log_in(scheme, access)
     if store is not None:
         findings += _disk(store)
     access.close()
@@ -127,13 +132,38 @@ def _sharing(scheme: Cdse) -> Finding:
     return Finding(subject, True, said)  # noqa: FBT003
 
 
-def _keys() -> Iterator[Finding]:
+def _copernicus(access: Access) -> Iterator[Finding]:
+    """Its two ways to the bytes: who has keys for S3 can do without a log-in."""
+    log_in, *more = _log_in("cdse", access)
+    keys, work = _keys(access)
+    if work and not access.scheme("cdse").secret:
+        said = "none: S3 has the files of products (bands, masks, metadata), and whole products want a log-in"
+        log_in = replace(log_in, ok=True, found=f"{said}; {log_in.fix}", fix="")
+    yield log_in
+    yield from more
+    yield keys
+
+
+def _keys(access: Access) -> tuple[Finding, bool]:
+    """Whether there are keys for S3 and they are accepted, and so work."""
     subject = "Copernicus Data Space S3 keys"
     try:
-        yield Finding(subject, True, f"keys from {eodata_keys(None).found}")  # noqa: FBT003
+        found = eodata_keys(None).found
     except CredentialsMissing as error:
         # Nobody needs them: the same bytes come by https.
-        yield Finding(subject, True, f"none; to use S3 as well: {error.hint}")  # noqa: FBT003
+        said = f"none, and none are needed: the log-in is for everything; to use S3 as well: {error.hint}"
+        return Finding(subject, True, said), False  # noqa: FBT003
+    try:
+        access.read(KEYS, auth_scheme=s3.EODATA)
+    except SkystageError as error:
+        fix = (
+            f"the keys are from {found}; make others at https://eodata-s3keysmanager.dataspace.copernicus.eu"
+        )
+        return Finding(subject, False, error.message, fix), False  # noqa: FBT003
+    said = (
+        f"keys from {found} are accepted: for files of products (bands, masks, metadata), not for whole ones"
+    )
+    return Finding(subject, True, said), True  # noqa: FBT003
 
 
 def _disk(store: Path) -> Iterator[Finding]:

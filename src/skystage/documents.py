@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from skystage import events
 from skystage.batch import fetch_all
-from skystage.errors import SkystageError, StoreError
+from skystage.errors import CredentialsMissing, SkystageError, StoreError, Unauthorized
 from skystage.model import Asset
 from skystage.settings import cache_directory
 from skystage.staged import HOME
@@ -43,7 +43,8 @@ def read_all(assets: Iterable[Asset], access: Access) -> Generator[bytes | Skyst
     Raises
     ------
     CredentialsMissing
-        Before any request, if there are none for the hosts that have them.
+        Before any request, if there are none for the hosts that have them; or if they are refused: that is no
+        gap in a plan either, in which nothing else could be had.
     StoreError
         If the cache cannot be used, or its disk is full: that is no fault of a document.
     """
@@ -85,6 +86,8 @@ class _Fetch:
                     raise self._raised
                 self._news.wait()
             error = self._ended[asset.path]
+        if isinstance(error, CredentialsMissing | Unauthorized):
+            raise CredentialsMissing(error.message, hint=error.hint) from error
         if isinstance(error, StoreError):
             error.hint = error.hint or "let SKYSTAGE_CACHE name a directory with room that can be written"
             raise error

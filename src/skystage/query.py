@@ -91,7 +91,7 @@ def parse(mapping: Mapping[str, Any], *, base: Path | None = None) -> Query:
     if "area" in given:
         area = aoi.parse(given["area"], base=base, body=str(criteria.get("body", "earth")))
     labels = _labels(archive, _mapping("labels", given)) if "labels" in given else {}
-    return Query(
+    query = Query(
         archive=archive.name,
         criteria=criteria,
         area=area,
@@ -109,6 +109,9 @@ def parse(mapping: Mapping[str, Any], *, base: Path | None = None) -> Query:
         allow_incomplete=_flag("allow_incomplete", given.get("allow_incomplete", False)),
         requester_pays=_flag("requester_pays", given.get("requester_pays", False)),
     )
+    if "online" in archive.properties and query.offline == "drop":
+        _check_online(query)
+    return query
 
 
 # --------------------------------------------------------------------------------------------------
@@ -330,6 +333,16 @@ def _offline(value: Any) -> str:
     if value not in ("drop", "keep"):
         raise QueryError(f"offline: got {value!r}", hint="allowed: drop, keep")
     return str(value)
+
+
+def _check_online(query: Query) -> None:
+    """Refuse to look for what is offline, and to drop it."""
+    for field, asked in (("online", query.criteria), ("filter.online", query.filter)):
+        if asked.get("online") is False:
+            raise QueryError(
+                f"{field}: false finds what is offline, and offline: drop (the default) drops all of it",
+                hint="say offline: keep as well; skystage cannot order products back",
+            )
 
 
 def _flag(field: str, value: Any) -> bool:

@@ -18,6 +18,7 @@ from skystage import aoi, tls
 from skystage.archives import Search
 from skystage.archives.asf_criteria import PROPERTIES, Criteria, checks, collections, keyword, options, tested
 from skystage.archives.asf_records import ARCHIVE, ASSET_KEYS, PROPERTY_NAMES, granule
+from skystage.archives.records import BROKEN, reading
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, QueryError, SearchError
 from skystage.model import Granule, Json, Query
 from skystage.resume import Head, retry_after
@@ -101,7 +102,9 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
     found: Iterable[ASFProduct] = _ask(session, asked)
     mark = None
     if reference is not None:
-        found, mark = reference.measured(found), reference.marker()
+        with reading(ARCHIVE, lambda: reference.name):
+            found = reference.measured(found)
+        mark = reference.marker()
     unseen = set(_named(query))
     for product in found:
         search.received += 1
@@ -131,7 +134,11 @@ def _ask(session: Any, asked: list[dict[str, Any]]) -> Iterator[ASFProduct]:
                 yield from page
     except asf_search.ASFSearchError as error:
         raise SearchError(f"asf: {error}") from error
-    except ValueError as error:
+    except BROKEN as error:
+        # It reads a page at once: which record it stumbled over is found by reading them one by one.
+        for item in session.page:
+            with reading(ARCHIVE, lambda item=item: item["umm"]["GranuleUR"]):  # type: ignore[misc]
+                asf_search.search.search_generator.as_ASFProduct(item, session=session)
         raise SearchError(f"asf: asf_search cannot ask this: {error}") from error
 
 
@@ -285,6 +292,7 @@ def _session(access: Access, search: Search, *, vectors: bool) -> Any:
 
     class Session(asf_search.ASFSession):  # type: ignore[misc]
         counts: list[_Count] = []
+        page: list[Json] = []
 
         def __copy__(self) -> Session:
             # asf_search copies the session for each of its sub-queries; the counts are one.
@@ -299,8 +307,11 @@ def _session(access: Access, search: Search, *, vectors: bool) -> Any:
                     reason = f"{type(error).__name__}"
                     raise CatalogueUnavailable(f"asf: CMR cannot be reached: {reason}") from error
                 said = _refuse_failure(response)
-                if not vectors:
-                    _drop_state_vectors(said)
+                for item in _items(said):
+                    with reading(ARCHIVE, lambda item=item: item["umm"]["GranuleUR"]):  # type: ignore[misc]
+                        hash(item["meta"]["concept-id"])
+                        if not vectors:
+                            _drop_state_vectors(item["umm"])
                 # asf_search parses it twice more: once is enough.
                 response.json = lambda **_: said  # type: ignore[method-assign]
                 return response
@@ -310,12 +321,12 @@ def _session(access: Access, search: Search, *, vectors: bool) -> Any:
                 hits = int(response.headers.get("CMR-Hits", 0))
                 search.hits += hits
                 self.counts.append(_Count(hits))
-            items = response.json().get("items", ())
+            items = self.page = response.json()["items"]
             self.counts[-1].ids.update(item["meta"]["concept-id"] for item in items)
             return response
 
     session = Session()
-    session.counts = []
+    session.counts, session.page = [], []
     session.verify = tls.bundle() or True
     return session
 
@@ -344,7 +355,16 @@ def _refuse_failure(response: Any) -> Json:
     return said
 
 
-def _drop_state_vectors(said: Json) -> None:
-    for item in said.get("items", ()):
-        known = item["umm"].get("AdditionalAttributes", ())
-        item["umm"]["AdditionalAttributes"] = [one for one in known if not one["Name"].startswith("SV_")]
+def _items(said: Json) -> list[Json]:
+    """The records of an answer."""
+    items = said.get("items") if isinstance(said, dict) else None
+    if not isinstance(items, list):
+        raise CatalogueUnavailable(
+            "asf: CMR answered with JSON that lists no granules", hint="try again later"
+        )
+    return items
+
+
+def _drop_state_vectors(umm: Json) -> None:
+    known = umm.get("AdditionalAttributes", ())
+    umm["AdditionalAttributes"] = [one for one in known if not one["Name"].startswith("SV_")]

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skystage import aoi, s3href
+from skystage import s3href
+from skystage.archives import records
 from skystage.archives.asf_criteria import NOTED
 from skystage.direct import DIRECT
 from skystage.model import Asset, Granule, Json, Source, from_iso
@@ -81,6 +82,7 @@ _SERVICE = "USE SERVICE API"
 _IMAGES = (".png", ".jpg", ".jpeg")
 
 
+@records.whole(ARCHIVE, lambda product: product.umm["GranuleUR"])
 def granule(product: ASFProduct, criteria: Mapping[str, Json] | None = None) -> Granule:
     """One product of asf_search as a granule.
 
@@ -106,10 +108,10 @@ def granule(product: ASFProduct, criteria: Mapping[str, Json] | None = None) -> 
         native_id=native_id,
         start=None if start is None else from_iso(start),
         stop=None if stop is None else from_iso(stop),
-        geometry=aoi.split(product.geometry) if known else None,
+        geometry=records.footprint(product.geometry) if known else None,
         stack=stack(properties),
         properties=properties,
-        assets=tuple(_assets(product, scene, f"{ARCHIVE}/{short_name}/{_safe(name)}")),
+        assets=tuple(_assets(product, scene, f"{ARCHIVE}/{_safe(short_name)}/{_safe(name)}")),
     )
 
 

@@ -7,20 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 
-from skystage import aoi
-from skystage.archives import odata
+from skystage.archives import odata, records
 from skystage.archives.cdse_filter import stem
 from skystage.model import Asset, Granule, Json, Source, from_iso
+from skystage.s2names import PRODUCT, UNNUMBERED
 
 ARCHIVE = "cdse"
 SENTINEL_1 = re.compile(r"(?P<sensing>S1[A-D]_\w{2}_\w{4}_\w{4}_\d{8}T\d{6}_\w+)_[0-9A-F]{4}(?P<form>_COG)?")
-SENTINEL_2 = re.compile(
-    r"(?P<unit>S2[A-D])_(?P<level>MSIL\w{2})_(?P<datatake>\d{8}T\d{6})_N(?P<baseline>\d{4})_R(?P<orbit>\d{3})"
-    r"_T(?P<tile>\w{5})_(?P<made>\d{8}T\d{6})"
-)
-"""Sentinel-2 Products Specification Document, 3.4: the compact names, since December 2016."""
-_UNNUMBERED = "9999"
-"""What the processor writes as its baseline that users run themselves (Sen2Cor): it is older than any."""
 _FOLDER = re.compile(r"/eodata/([^/]+)/")
 _UNIT = re.compile(r"S[1236][A-D](?=_)")
 _KEPT = ("Id", "Name", "OriginDate", "PublicationDate", "Online", "S3Path")
@@ -30,6 +23,7 @@ two halves of a tile. Measured on 3,410 products of the tile 31UFS."""
 PART = "part"
 
 
+@records.whole(ARCHIVE, lambda record: record["Name"])
 def granule(record: Mapping[str, Json], *, deleted: bool | None = None) -> Granule:
     """A record as a granule.
 
@@ -49,7 +43,7 @@ def granule(record: Mapping[str, Json], *, deleted: bool | None = None) -> Granu
     collection = "_".join(
         str(one) for one in (properties["collection"], attributes.get("productType")) if one
     )
-    dates, footprint = record["ContentDate"], record.get("GeoFootprint")
+    dates = record["ContentDate"]
     return Granule(
         archive=ARCHIVE,
         collection=collection,
@@ -57,7 +51,7 @@ def granule(record: Mapping[str, Json], *, deleted: bool | None = None) -> Granu
         native_id=record["Id"],
         start=None if dates["Start"] is None else from_iso(dates["Start"]),
         stop=None if dates.get("End") is None else from_iso(dates["End"]),
-        geometry=None if footprint is None else aoi.split(footprint),
+        geometry=records.footprint(record.get("GeoFootprint")),
         stack=stack(name, properties),
         properties=dict(sorted(properties.items())),
         assets=() if deleted else tuple(_assets(record, folder(collection, name))),
@@ -77,7 +71,7 @@ def _collection(record: Mapping[str, Json], attributes: Mapping[str, Json]) -> s
 
 def stack(name: str, properties: Mapping[str, Json]) -> str:
     """The stack of a granule: the tile of Sentinel-2, else the relative orbit, if there is one."""
-    tile = SENTINEL_2.fullmatch(name)
+    tile = PRODUCT.fullmatch(name)
     if tile is not None:
         return tile["tile"]
     orbit = properties.get("relativeOrbitNumber")
@@ -90,7 +84,7 @@ def sensing(granule: Granule) -> str | None:
     For Sentinel-2 satellite, level, datatake and tile (and which half of it, see `parted`), for Sentinel-1
     the name without the checksum at its end.
     """
-    if (match := SENTINEL_2.fullmatch(granule.id)) is not None:
+    if (match := PRODUCT.fullmatch(granule.id)) is not None:
         words = (match["unit"], match["level"], match["datatake"], match["tile"])
         return " ".join((*words, str(granule.properties.get(PART, ""))))
     if (match := SENTINEL_1.fullmatch(granule.id)) is not None:
@@ -100,11 +94,11 @@ def sensing(granule: Granule) -> str | None:
 
 def processed(granule: Granule) -> str:
     """The processing baseline of Sentinel-2, then the time of processing, as text that sorts."""
-    match = SENTINEL_2.fullmatch(granule.id)
+    match = PRODUCT.fullmatch(granule.id)
     said = granule.properties.get("processingDate") or (match["made"] if match else None)
     when = re.sub(r"\D", "", str(said or granule.properties.get("OriginDate") or ""))[:14]
     baseline = match["baseline"] if match else ""
-    return f"{'' if baseline == _UNNUMBERED else baseline:>4} {when}"
+    return f"{'' if baseline == UNNUMBERED else baseline:>4} {when}"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -126,7 +120,7 @@ def parted(granules: Iterable[Granule]) -> Iterator[Granule]:
         halves: dict[str, list[Mapping[str, Json]]] = {}
         for one in together:
             key = sensing(one)
-            if key is None or one.geometry is None or not SENTINEL_2.fullmatch(one.id):
+            if key is None or one.geometry is None or not PRODUCT.fullmatch(one.id):
                 yield one
                 continue
             known = halves.setdefault(key, [])

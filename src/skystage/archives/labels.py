@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from skystage import documents
 from skystage.errors import (
     CatalogueUnavailable,
-    CredentialsMissing,
     LabelError,
     QueryError,
     SkystageError,
-    Unauthorized,
 )
 from skystage.model import Asset, Granule, Json, Query, Unresolved
 from skystage.paying import affordable
@@ -95,9 +93,6 @@ def _label(granule: Granule, query: Query) -> Asset | Unresolved | None:
 
 def _told(granule: Granule, asset: Asset, content: bytes | SkystageError, seen: _Seen, query: Query) -> Read:
     """A granule with the values of its label, and why others are not there."""
-    if isinstance(content, CredentialsMissing | Unauthorized):
-        # That is not this granule's: a plan without any value would be frozen.
-        raise CredentialsMissing(content.message, hint=content.hint)
     found: dict[str, Json] = {}
     problems: list[str] = []
     if isinstance(content, SkystageError):

@@ -20,7 +20,8 @@ from skystage import filters
 from skystage.archives import Search, mast_records
 from skystage.archives.mast_criteria import COLUMNS, RADIUS, Criteria, around, checks, named, questions, snake
 from skystage.archives.mast_records import ARCHIVE, PUBLIC, SOURCES
-from skystage.archives.portal import LOOKED_UP, Portal, Position, places, resolve
+from skystage.archives.portal import LOOKED_UP, TITLE, Portal, Position, places, resolve
+from skystage.archives.records import reading
 from skystage.errors import IncompleteSearch, QueryError, SearchError
 from skystage.listings import Listings
 from skystage.model import Asset, Granule, Json, Query, Unresolved, canonical
@@ -175,11 +176,13 @@ def _found(query: Query, access: Access, search: Search) -> Iterator[Granule]:
             came: set[tuple[Json, Json]] = set()
             for row in portal.observations(asked, position):
                 search.received += 1
-                came.add((row["obsid"], row.get("objID")))
-                if (obsid := str(row["obsid"])) not in once:
-                    once.add(obsid)
-                    shared[_name(row)] += 1
-                    spool.write(f"{canonical(row)}\n".encode())
+                with reading(TITLE, lambda row=row: row.get("obs_id") or row["obsid"]):  # type: ignore[misc]
+                    obsid = mast_records.said(row, "obsid")
+                    came.add((obsid, row.get("objID")))
+                    if obsid not in once:
+                        once.add(obsid)
+                        shared[_name(row)] += 1
+                        spool.write(f"{canonical(row)}\n".encode())
             if len(came) < count and not query.allow_incomplete:
                 raise IncompleteSearch(
                     f"MAST: counted {count:,} observations and delivered {len(came):,} different ones",
@@ -192,7 +195,7 @@ def _found(query: Query, access: Access, search: Search) -> Iterator[Granule]:
         for line in spool:
             row = json.loads(line)
             for name in wanted:
-                names[name].add(str(row[name]))
+                names[name].add(str(row.get(name)))
             targets.add(row)
             yield mast_records.granule(row, shared=shared[_name(row)] > 1)
     search.missing = sorted(one for name, asked_for in wanted.items() for one in asked_for - names[name])
@@ -310,10 +313,11 @@ def _listed(obsids: Sequence[str], portal: Portal, known: Listings) -> dict[str,
         for row in portal.products(asked):
             # An observation that is made of others has theirs, too: either column may be what was asked for.
             owners = {str(row.get("parent_obsid")), str(row.get("obsID"))} & came.keys()
+            uri = mast_records.asset(row).properties["dataURI"]
             if not owners:
-                raise SearchError(f"MAST: {row['dataURI']} belongs to no observation that was asked for")
+                raise SearchError(f"MAST: {uri} belongs to no observation that was asked for")
             for obsid in owners:
-                came[obsid].setdefault(str(row["dataURI"]), row)
+                came[obsid].setdefault(str(uri), row)
         answers = {f"products {obsid}": list(came[obsid].values()) for obsid in asked}
         known.put(answers)
         found |= answers

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from skystage.archives import records
 from skystage.archives.paths import component, directory
 from skystage.model import Asset, Granule, Json, Source
 
@@ -42,6 +43,7 @@ _MEDIA = {
 }
 
 
+@records.whole("MAST", lambda row: row.get("obs_id") or row["obsid"])
 def granule(row: Mapping[str, Json], *, shared: bool = False) -> Granule:
     """One observation.
 
@@ -50,7 +52,7 @@ def granule(row: Mapping[str, Json], *, shared: bool = False) -> Granule:
     shared
         Whether another observation has the same ``obs_id``: then the ``obsid`` tells them apart.
     """
-    obsid, collection = str(row["obsid"]), str(row["obs_collection"])
+    obsid, collection = said(row, "obsid"), said(row, "obs_collection")
     name = str(row.get("obs_id") or obsid)
     start = moment(row.get("t_min"))
     return Granule(
@@ -67,9 +69,10 @@ def granule(row: Mapping[str, Json], *, shared: bool = False) -> Granule:
     )
 
 
+@records.whole("MAST", lambda row: row.get("productFilename") or row["dataURI"])
 def asset(row: Mapping[str, Json]) -> Asset:
     """One product, with MAST itself as its source."""
-    name, uri = str(row["productFilename"]), str(row["dataURI"])
+    name, uri = said(row, "productFilename"), said(row, "dataURI")
     size = row.get("size")
     public = row.get("dataRights") in (None, PUBLIC)
     place = (ARCHIVE, directory(str(row["obs_collection"])), directory(str(row["obs_id"])), component(name))
@@ -83,6 +86,20 @@ def asset(row: Mapping[str, Json]) -> Asset:
         ),
         properties={key: value for key, value in row.items() if key != "size"},
     )
+
+
+def said(row: Mapping[str, Json], column: str) -> str:
+    """What a row says in a column that has to say something.
+
+    Raises
+    ------
+    LookupError, ValueError
+        If it does not.
+    """
+    value = row[column]
+    if value in (None, ""):
+        raise ValueError(f"{column}: it is empty")
+    return str(value)
 
 
 def media_type(name: str) -> str | None:

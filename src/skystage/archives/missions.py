@@ -18,7 +18,7 @@ from urllib.parse import quote
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from skystage import filters
-from skystage.archives import Search, mast_records
+from skystage.archives import Search, mast_records, records
 from skystage.archives.mast import Targets, place, selection
 from skystage.archives.mast_criteria import RADIUS, Somewhere
 from skystage.archives.paths import component, directory
@@ -256,6 +256,7 @@ def _rows(answer: Mapping[str, Json]) -> list[dict[str, Json]]:
         raise _strange() from None
 
 
+@records.whole(TITLE, lambda row: next(row[one.name] for one in _MISSIONS.values() if one.name in row))
 def _granule(row: dict[str, Json], mission: str, position: tuple[float, float, float] | None) -> Granule:
     own = _MISSIONS[mission]
     native = str(row.get(own.name) or "")
@@ -331,7 +332,7 @@ def _listed(
         answer = _post(mission, "post_list_products", {"dataset_ids": asked}, access)
         rows = answer.get("products")
         # One list, or one within another.
-        rows = rows[0] if rows and isinstance(rows[0], list) else rows
+        rows = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], list) else rows
         came: dict[str, list[Json]] = {name: [] for name in asked}
         spelt = {name.casefold(): name for name in asked}
         try:
@@ -345,8 +346,9 @@ def _listed(
     return {name: found[key] for name, key in keys.items()}
 
 
+@records.whole(TITLE, lambda row: row["filename"])
 def _asset(row: Mapping[str, Json], mission: str) -> Asset:
-    name, size = str(row["filename"]), row.get("size")
+    name, size = mast_records.said(row, "filename"), row.get("size")
     public = str(row.get("access") or "PUBLIC").upper() == "PUBLIC"
     uri = str(row.get("uri") or name)
     way = f"{HOST}/api/v0.1/Download/file?uri={quote(uri, safe=':/')}"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from skystage.archives import Search
+from skystage.archives.records import reading
 from skystage.errors import CatalogueUnavailable, IncompleteSearch, NotFound, SearchError, TransferError
-from skystage.model import Json, Source
+from skystage.model import Json, Source, from_iso
 
 if TYPE_CHECKING:
     from skystage.transport import Access
@@ -170,15 +171,27 @@ def _read(path: str, access: Access, content: bytes | None = None) -> Json:
 
 
 def _whole(record: Json) -> Mapping[str, Json]:
-    """A record that has what every record has."""
-    try:
-        found = isinstance(record["Name"], str) and record["Id"] and "Start" in record["ContentDate"]
-    except (KeyError, TypeError):
-        found = False
-    if not found:
+    """A record that has what every record has.
+
+    Raises
+    ------
+    CatalogueUnavailable
+        If it is none.
+    SearchError
+        If it is broken.
+    """
+    if not isinstance(record, dict) or not isinstance(record.get("Name"), str) or not record["Name"]:
         raise _not_odata()
-    known: Mapping[str, Json] = record
-    return known
+    with reading(_TITLE, lambda: record["Name"]):
+        begins = record["ContentDate"]["Start"]
+        if begins is not None:
+            from_iso(begins)
+        if not isinstance(record["Id"], str) or not record["Id"]:
+            raise ValueError(f"Id: {record['Id']!r}")
+        if not isinstance(size(record), int | None):
+            raise TypeError(f"ContentLength: {record['ContentLength']!r}")
+        checksums(record)
+    return record
 
 
 def _not_odata() -> CatalogueUnavailable:

@@ -137,14 +137,17 @@ class Portal:
             number += 1
             answer, table = self._page(service, asked, number)
             paging = answer.get("paging") or {}
-            pages = int(paging.get("pagesFiltered") or 1)
+            try:
+                pages, counted = (int(paging.get(name) or 0) for name in ("pagesFiltered", "rowsFiltered"))
+            except (AttributeError, TypeError, ValueError):
+                raise _strange() from None
             came += len(table)
             yield from rows(table)
             if not len(table):
                 break
-        if proved and came < int(paging.get("rowsFiltered") or 0):
+        if proved and came < counted:
             raise IncompleteSearch(
-                f"{TITLE}: counted {paging['rowsFiltered']:,} products and delivered {came:,}",
+                f"{TITLE}: counted {counted:,} products and delivered {came:,}",
                 hint="try again",
             )
 

@@ -14,10 +14,10 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from skystage import documents, safefile
-from skystage.archives.cdse_records import SENTINEL_2, folder
+from skystage import documents, s2names, safefile
+from skystage.archives.cdse_records import folder
 from skystage.auth import EODATA
-from skystage.errors import CatalogueUnavailable, CredentialsMissing, QueryError, SkystageError, Unauthorized
+from skystage.errors import CatalogueUnavailable, QueryError, SkystageError
 from skystage.model import Asset, Granule, Query, Source, Unresolved
 
 if TYPE_CHECKING:
@@ -28,20 +28,7 @@ NOTE = "skystage:manifest"
 """The property that holds the sha256 of the manifest that a granule's assets were read from."""
 SOURCES = ("nodes", "s3", "zip")
 """Where a file can be had, the cheapest first: alone by https, alone from the bucket, or out of the zip."""
-RESOLUTIONS = ("10m", "20m", "60m")
-"""The finest first."""
 _DOWNLOAD = "https://download.dataspace.copernicus.eu/odata/v1/Products({id})"
-_METADATA = {
-    "MTD_MSIL1C.xml": "product_metadata",
-    "MTD_MSIL2A.xml": "product_metadata",
-    "MTD_TL.xml": "granule_metadata",
-    "MTD_DS.xml": "datastrip_metadata",
-    "INSPIRE.xml": "inspire_metadata",
-}
-_IMAGE = re.compile(r"(?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6}_(?P<key>[A-Z0-9]{3}(?:_[126]0m)?)\.jp2")
-"""Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, 3.4; the prefix is that of products before
-baseline 02.07."""
-_QUALITY = re.compile(r"(?P<key>MSK_\w+|[A-Z]+_(?:QUALITY|CORRECTNESS))\.(?:jp2|gml|xml)")
 _FOLDERS = re.compile(r".*?((?:GRANULE|DATASTRIP)/.*)")
 _MEDIA = {"jp2": "image/jp2", "xml": "application/xml", "gml": "application/gml+xml"}
 
@@ -93,9 +80,6 @@ def _resolved(
             properties = granule.properties
             if manifest is None:
                 problem = "files are known of Sentinel-2 products only"
-            elif isinstance(manifest, CredentialsMissing | Unauthorized):
-                # That is not this product's: a plan in which nothing can be had would be frozen.
-                raise CredentialsMissing(manifest.message, hint=manifest.hint)
             elif isinstance(manifest, SkystageError):
                 if manifest.transient and not query.allow_incomplete:
                     raise CatalogueUnavailable(
@@ -110,7 +94,7 @@ def _resolved(
                     files = listed(manifest)
                 except ValueError as error:
                     problem = str(error)
-            found = {key: files.get(key) or _finest(key, files) for key in wanted}
+            found = {key: files.get(s2names.finest(key, files) or "") for key in wanted}
             assets = [_asset(granule, one._replace(key=key), sources) for key, one in found.items() if one]
             lacking = [Unresolved(key=key, reason=problem) for key, one in found.items() if one is None]
             yield replace(
@@ -127,7 +111,7 @@ def _resolved(
 
 
 def _mine(granule: Granule) -> bool:
-    return SENTINEL_2.fullmatch(granule.id) is not None
+    return s2names.PRODUCT.fullmatch(granule.id) is not None
 
 
 def listed(manifest: bytes) -> dict[str, _File]:
@@ -143,7 +127,7 @@ def listed(manifest: bytes) -> dict[str, _File]:
         # Manifests of baseline 02.08 hold paths of the machine that made them.
         inside = _FOLDERS.fullmatch(one.path)
         path = inside[1] if inside else one.path
-        if (key := _key(path)) is None:
+        if (key := s2names.key(path)) is None:
             continue
         if key in files:
             raise ValueError(f"its manifest lists {key} twice: a product of several tiles?")
@@ -152,20 +136,6 @@ def listed(manifest: bytes) -> dict[str, _File]:
 
 
 _MANIFEST = _File(MANIFEST, safefile.MANIFEST, None, {})
-
-
-def _key(path: str) -> str | None:
-    name = path.rpartition("/")[2]
-    if (key := _METADATA.get(name)) is not None:
-        return key
-    if not path.startswith("GRANULE/"):
-        return None
-    match = _IMAGE.fullmatch(name) or _QUALITY.fullmatch(name)
-    return match["key"] if match else None
-
-
-def _finest(key: str, files: Mapping[str, _File]) -> _File | None:
-    return next((files[name] for end in RESOLUTIONS if (name := f"{key}_{end}") in files), None)
 
 
 def _asset(granule: Granule, file: _File, sources: Sequence[str]) -> Asset:

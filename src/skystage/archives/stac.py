@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from skystage import bodies
 from skystage.archives import Search, cdse_records
+from skystage.archives.records import reading
 from skystage.archives.stac_items import ARCHIVE, granule
 from skystage.archives.values import Many
 from skystage.criteria import BUILT_IN, WORDS, canonical_criteria, comparable, number_of
@@ -250,7 +251,8 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
         landing = _landing(io, url)
         client = None
         if "conformsTo" in landing:
-            client = cast("Client", io.stac_object_from_dict(landing, href=url, preserve_dict=False))
+            with reading(ARCHIVE, lambda: url):
+                client = cast("Client", io.stac_object_from_dict(landing, href=url, preserve_dict=False))
             client.set_root(client)  # else it would be read once more
         if client is not None and client.conforms_to(ConformanceClasses.ITEM_SEARCH):
             items = _asked(client, io, query, answer)
@@ -381,7 +383,8 @@ def _asked(client: Client, io: StacApiIO, query: Query, answer: _Answer) -> Iter
                     f"stac: {url} was asked for {', '.join(collections)} and gave {item.collection}",
                     hint="the server ignores `collections`: leave it out, and filter",
                 )
-            order(item)
+            with reading(ARCHIVE, lambda: item.said["id"]):  # noqa: B023 - called at once
+                order(item)
             yield item
 
 
@@ -480,11 +483,11 @@ def _pages(io: StacApiIO, asked: Any, answer: _Answer, *, allowed: bool) -> Iter
     page = _document(io, asked.url, method=asked.method, parameters=parameters)
     seen: set[int] = set()
     while True:
-        counted = page.get("numberMatched", (page.get("context") or {}).get("matched"))
+        features, context, links = page.get("features"), page.get("context"), page.get("links") or []
+        counted = page.get("numberMatched", context.get("matched") if isinstance(context, dict) else None)
         if isinstance(counted, int):
             answer.matched = max(counted, answer.matched or 0)
-        features = page.get("features")
-        if not isinstance(features, list):
+        if not isinstance(features, list) or not all(isinstance(said, dict) for said in features):
             raise SearchError(f"stac: {asked.url}: the answer has no features", hint="is it a STAC API?")
         if not features:
             return
@@ -498,10 +501,11 @@ def _pages(io: StacApiIO, asked: Any, answer: _Answer, *, allowed: bool) -> Iter
             )
         seen.add(same)
         yield features
-        link = next((one for one in page.get("links") or () if one.get("rel") == "next"), None)
-        if link is None:
-            return
-        link = Link.from_dict({**link, "href": urljoin(asked.url, link["href"])})
+        with reading(ARCHIVE, lambda: asked.url):
+            link = next((one for one in links if one.get("rel") == "next"), None)
+            if link is None:
+                return
+            link = Link.from_dict({**link, "href": urljoin(asked.url, link["href"])})
         page = _document(io, link, parameters=parameters)
 
 
@@ -569,12 +573,13 @@ def _walked(
         # The body may be said once, of a whole collection or catalogue.
         targets = found.get(TARGETS, targets)
         unwanted = wanted is not None and inside is not None and inside not in wanted
-        for link in reversed(found.get("links") or ()):
-            if link.get("rel") == "child" or (link.get("rel") == "item" and not unwanted):
-                way = urljoin(href, link["href"])
-                if way not in seen:
-                    seen.add(way)
-                    ways.append((way, inside, targets, None))
+        with reading(ARCHIVE, lambda href=href: href):  # type: ignore[misc]
+            for link in reversed(found.get("links") or ()):
+                if link.get("rel") == "child" or (link.get("rel") == "item" and not unwanted):
+                    way = urljoin(href, link["href"])
+                    if way not in seen:
+                        seen.add(way)
+                        ways.append((way, inside, targets, None))
 
 
 def _item(said: Json, base: str, inside: str | None) -> _Item:
@@ -587,12 +592,13 @@ def _item(said: Json, base: str, inside: str | None) -> _Item:
     """
     if not isinstance(said, dict) or not isinstance(said.get("id"), str) or not said["id"]:
         raise SearchError(f"stac: {base}: holds an item without id", hint="the catalogue is broken")
-    links = [link for link in said.get("links") or () if link.get("rel") == "self"]
-    own = urljoin(base, links[0]["href"]) if links else base
-    # Of a document that was moved the address counts from which it was read.
-    own = base if inside is not None or not urlsplit(own).scheme else own
-    said["properties"] = said.get("properties") or {}
-    return _Item(said, own, str(said.get("collection") or inside or "items"))
+    with reading(ARCHIVE, lambda: said["id"]):
+        links = [link for link in said.get("links") or () if link.get("rel") == "self"]
+        own = urljoin(base, links[0]["href"]) if links else base
+        # Of a document that was moved the address counts from which it was read.
+        own = base if inside is not None or not urlsplit(own).scheme else own
+        said["properties"] = dict(said.get("properties") or {})
+        return _Item(said, own, str(said.get("collection") or inside or "items"))
 
 
 # --------------------------------------------------------------------------------------------------

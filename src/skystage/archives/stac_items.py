@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from skystage import aoi, auth, multihash, s3
+from skystage import auth, multihash, s3
+from skystage.archives import records
 from skystage.archives.paths import component, directory
 from skystage.model import Asset, Granule, Json, Source, Unresolved, from_iso
 
@@ -39,6 +40,7 @@ _SUFFIXES = {
 }
 
 
+@records.whole(ARCHIVE, lambda item: item["id"])
 def granule(item: Mapping[str, Json], base: str, *, collection: str) -> Granule:
     """One item as a granule.
 
@@ -61,7 +63,7 @@ def granule(item: Mapping[str, Json], base: str, *, collection: str) -> Granule:
         start=start,
         stop=_moment(said.get("end_datetime")) or start,
         body=_body(said),
-        geometry=None if item.get("geometry") is None else aoi.split(item["geometry"]),
+        geometry=records.footprint(item.get("geometry")),
         stack=_stack(said, collection),
         properties=said,
         assets=assets,

@@ -22,7 +22,7 @@ from skystage.derive import cogs
 from skystage.derive.clouds import Clouds, clouds
 from skystage.derive.grids import Grid, covering, on_tile
 from skystage.derive.scratch import scratch
-from skystage.derive.sentinel2 import METADATA, Band, Product, radiometry
+from skystage.derive.sentinel2 import radiometry
 from skystage.errors import (
     FetchFailed,
     Offline,
@@ -35,9 +35,10 @@ from skystage.errors import (
 from skystage.model import Asset, Granule, Json, iso
 from skystage.plan import Plan
 from skystage.planfile import Batch
+from skystage.s2names import METADATA, Band, Product, finest
 from skystage.store import Store
 from skystage.verify import digest_file
-from skystage.whole import publish, whole
+from skystage.whole import publish
 
 TOOLS = ("rasterio",)
 """Packages whose version can change a raster's bytes."""
@@ -313,14 +314,6 @@ def band_assets(granule: Granule) -> dict[str, Asset]:
     return {band.key: asset for band, asset in named if band is not None}
 
 
-def finest(key: str, keys: Mapping[str, object]) -> str | None:
-    """The key that is meant: itself, or the one of that band with the smallest pixels."""
-    if key in keys:
-        return key
-    # 10, 20 and 60: as text they have the same order.
-    return min((one for one in keys if re.fullmatch(rf"{re.escape(key)}_\d\dm", one)), default=None)
-
-
 def raster_names(stems: Mapping[str, str], options: Options) -> dict[str, tuple[str, ...]]:
     """The names of a product's rasters, each with the keys of its bands.
 
@@ -352,7 +345,7 @@ def _check(plan: Plan, bands: Sequence[str], granules: Sequence[str]) -> None:
         )
     for option, given, known in (("--band", bands, keys), ("--granule", granules, ids)):
         for one in given:
-            if finest(one, dict.fromkeys(known)) is None:
+            if finest(one, known) is None:
                 near = difflib.get_close_matches(one, known, 1)
                 meant = f"did you mean {near[0]!r}?" if near else ""
                 has = f"the plan has: {', '.join(sorted(keys))}" if option == "--band" else ""
@@ -555,8 +548,8 @@ class _Work:
             # Last the receipt: while it is not there, what lies there counts as not made.
             (folder / f"{name}.json").unlink(missing_ok=True)
             publish(work / name, folder / name)
-            with whole(folder / f"{name}.json") as part:
-                part.write_text(f"{canonical(receipt)}\n")
+            (work / f"{name}.json").write_text(f"{canonical(receipt)}\n")
+            publish(work / f"{name}.json", folder / f"{name}.json")
         paths = tuple(folder / name for name in files)
         return Extracted(self._id, paths, noted, replaced=tuple(replaced))
 

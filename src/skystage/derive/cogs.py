@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skystage.derive.grids import Grid, Window
-from skystage.derive.sentinel2 import MASK, PICTURE, Band, Numbers
+from skystage.derive.sentinel2 import Numbers
 from skystage.errors import SkystageError, StructureError
+from skystage.s2names import MASK, PICTURE, Band
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,22 +1,19 @@
-"""What Sentinel-2's names and metadata say: products, bands, what numbers mean, classes of the scene. No I/O.
+"""What Sentinel-2's numbers mean: of bands, by the product's metadata, and of classes of the scene. No I/O.
 
-Sources: Sentinel-2 Products Specification Document (S2-PDGS-TAS-DI-PSD) for names, quantification and
-offsets; the scene classification is that of Sen2Cor, as each product lists it in its MTD_MSIL2A.xml.
+Sources: Sentinel-2 Products Specification Document (S2-PDGS-TAS-DI-PSD) for quantification and offsets; the
+scene classification is that of Sen2Cor, as each product lists it in its MTD_MSIL2A.xml.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from skystage.errors import QueryError, StructureError, Unresolvable
+from skystage.s2names import DEPTH, METADATA, REFLECTANCE, Band, Product
 
-METADATA = "product_metadata"
-"""The key of the product's own XML, which says quantification and offsets."""
 CLASSES: Mapping[str, int] = {
     "no_data": 0,
     "saturated": 1,
@@ -41,8 +38,6 @@ COLOURS = (
     *("#0000ff", "#808080", "#c0c0c0", "#ffffff", "#64c8ff", "#ff96ff"),
 )
 """Of the classes, as Sen2Cor and SNAP show them."""
-REFLECTANCE, DEPTH, PICTURE, SCENE, MASK = "reflectance", "depth", "picture", "classes", "mask"
-"""Kinds of bands: B02; AOT and WVP; TCI; SCL; what begins with MSK_."""
 OFFSET_SINCE = "04.00"
 """The baseline since which reflectances have an offset, so that dark pixels are not cut off at 0."""
 OFFSET = -1000.0
@@ -50,79 +45,6 @@ UNNUMBERED = "99.99"
 """What the metadata of users' own Sen2Cor says for a baseline: no number, but offsets where there are any."""
 _SPECTRAL = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 """In the order of the ``band_id`` of the metadata."""
-_PRODUCT = re.compile(
-    r"S2[A-D]_MSI(?P<level>L1C|L2A)_(?P<sensed>\d{8}T\d{6})_N(?P<baseline>\d{4})_R\d{3}_T(?P<tile>\d\d[A-Z]{3})_"
-)
-_BAND = re.compile(r"(?:.*_)?(?P<key>(?P<name>B0[1-9]|B1[0-2]|B8A|AOT|WVP|TCI|SCL)(?:_[126]0m)?)")
-_MASK = re.compile(r"(?:.*_)?(?P<key>MSK_\w+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """What a product's name says.
-
-    Attributes
-    ----------
-    baseline
-        Of the processing: ``05.00``; None where the name has none that counts (names before December
-        2016; N9999, which users' own Sen2Cor writes).
-    sensed
-        The datatake's begin, UTC.
-    """
-
-    id: str
-    tile: str = ""
-    baseline: str | None = None
-    sensed: datetime | None = None
-
-    @classmethod
-    def named(cls, name: str) -> Product:
-        """Read the name of a product."""
-        found = _PRODUCT.match(name)
-        if found is None:
-            return cls(name)
-        baseline = found["baseline"]
-        sensed = datetime.strptime(found["sensed"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-        own = None if baseline == "9999" else f"{baseline[:2]}.{baseline[2:]}"
-        return cls(name, found["tile"], own, sensed)
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """What the name of a band's file says.
-
-    Attributes
-    ----------
-    key
-        As in plans: ``B02_10m``, ``B02`` (level 1C has no resolution in its names), ``MSK_CLDPRB_20m``.
-    name
-        Without resolution.
-    """
-
-    key: str
-    name: str
-    kind: str
-
-    @classmethod
-    def named(cls, stem: str) -> Band | None:
-        """Read the name of a file without its suffix; None if it is no band."""
-        if found := _MASK.fullmatch(stem):
-            return cls(found["key"], found["key"], MASK)
-        if not (found := _BAND.fullmatch(stem)):
-            return None
-        name = found["name"]
-        kinds = {"AOT": DEPTH, "WVP": DEPTH, "TCI": PICTURE, "SCL": SCENE}
-        return cls(found["key"], name, kinds.get(name, REFLECTANCE))
-
-    @property
-    def is_classes(self) -> bool:
-        """Whether its values are names for something: no mean of them means anything."""
-        return self.kind in {SCENE, MASK}
-
-    @property
-    def nodata(self) -> int:
-        """The value of a pixel without data: 0; in masks 0 is a value like others, and 255 is none."""
-        return 255 if self.kind == MASK else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,22 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skystage.derive import cogs
-from skystage.derive.bands import band_assets, finest
-from skystage.derive.sentinel2 import (
-    COLOURS,
-    DEPTH,
-    MASK,
-    METADATA,
-    PICTURE,
-    SCENE,
-    Band,
-    Numbers,
-    Product,
-    radiometry,
-)
+from skystage.derive.bands import band_assets
+from skystage.derive.sentinel2 import COLOURS, Numbers, radiometry
 from skystage.errors import MapError, Offline, PlanError, TransferError
 from skystage.model import Granule
 from skystage.plan import Plan
+from skystage.s2names import DEPTH, MASK, METADATA, PICTURE, SCENE, Band, Product, finest
 from skystage.store import Store
 from skystage.whole import whole
 

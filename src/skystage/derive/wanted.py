@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from skystage import aoi
-from skystage.derive.bands import Options, band_assets, finest, raster_names
-from skystage.derive.sentinel2 import Band, scene_classes
+from skystage.derive.bands import Options, band_assets, raster_names
+from skystage.derive.sentinel2 import scene_classes
 from skystage.errors import QueryError
 from skystage.model import Granule, Json
+from skystage.s2names import Band, finest
 
 _FLAGS = ("clip", "stack", "scale")
 _NUMBERS = ("resolution", "max_cloud")
