@@ -203,7 +203,7 @@ def expression(text: str) -> Callable[[float], bool] | None:
         return None if bound is None else lambda number: bool(compare(number, bound))
     first, dots, last = text.partition("..")
     low, high = number_of(first), number_of(last if dots else first)
-    if low is None or high is None:
+    if low is None or high is None or low > high:
         return None
     return lambda number: low <= number <= high
 

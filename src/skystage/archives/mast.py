@@ -22,6 +22,7 @@ from skystage.archives.mast_criteria import COLUMNS, RADIUS, Criteria, around, c
 from skystage.archives.mast_records import ARCHIVE, PUBLIC, SOURCES
 from skystage.archives.portal import LOOKED_UP, TITLE, Portal, Position, places, resolve
 from skystage.archives.records import reading
+from skystage.criteria import number_of
 from skystage.errors import IncompleteSearch, QueryError, SearchError
 from skystage.listings import Listings
 from skystage.model import Asset, Granule, Json, Query, Unresolved, canonical
@@ -132,15 +133,23 @@ def selection(select: Mapping[str, Json], columns: Sequence[str], *, minimum: bo
     found: dict[str, Json] = {}
     for name, value in select.items():
         field, wanted = own.get(name), value
-        if name == "mrp_only" and minimum and isinstance(value, bool):
+        if name == "mrp_only" and minimum:
+            if not isinstance(value, bool):
+                raise QueryError(f"select.mrp_only: got {value!r}", hint="allowed: true, false")
             if not value:
                 continue
             field, wanted = "productGroupDescription", _MINIMUM
         elif name == "extension":
             ends = value if isinstance(value, list) else [value]
+            if no_end := [end for end in ends if not isinstance(end, str) or end.startswith("!")]:
+                raise QueryError(
+                    f"select.extension: got {no_end[0]!r}",
+                    hint="allowed: how names end, such as fits, or a list of these; "
+                    "all others are name: '!*.fits'",
+                )
             field, wanted = "name", {"like": sorted(f"*{end}" for end in ends)}
         if field is None:
-            near = difflib.get_close_matches(name, [*own, "mrp_only", "extension"], 1)
+            near = difflib.get_close_matches(name, [*own, *(["mrp_only"] if minimum else []), "extension"], 1)
             hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(sorted(own))}"
             raise QueryError(f"select.{name}: products have no such column", hint=hint)
         if field in found:
@@ -153,7 +162,10 @@ def selection(select: Mapping[str, Json], columns: Sequence[str], *, minimum: bo
 
 def _check_number(name: str, wanted: Json) -> None:
     for item in wanted if isinstance(wanted, list) else [wanted]:
-        if isinstance(item, str) and filters.expression(item.removeprefix("!")) is None:
+        bounds = item.values() if isinstance(item, Mapping) else [item]
+        if isinstance(item, str) and filters.expression(item.removeprefix("!")) is not None:
+            continue
+        if any(number_of(bound) is None for bound in bounds):
             allowed = "5, '10..20', '>=5', '<5', '!5', {min: , max: }, or a list of these"
             raise QueryError(f"select.{name}: got {item!r}", hint=f"allowed: {allowed}")
 

@@ -82,11 +82,25 @@ def _numbers(value: object, info: ValidationInfo) -> Json:
         item if isinstance(item, Mapping) else number_of(item)
         for item in alternatives(str(info.field_name), value)
     ]
-    if None in items or any(
-        "contains" in item or "like" in item for item in items if isinstance(item, Mapping)
-    ):
+    made = None if None in items else canonical_value(str(info.field_name), items)
+    if made is None or not all(_is_numeric(item) for item in alternatives("", made)):
         raise ValueError("Input should be a number, {min: , max: }, or a list of these (days are MJD)")
-    return canonical_value(str(info.field_name), items)
+    # What no level can be would be a question without values, and the portal's own error.
+    if info.field_name == "calib_level" and not all(_levels(item) for item in alternatives("", made)):
+        raise ValueError(f"Input should be one of {', '.join(map(str, _LEVELS))}, or {{min: , max: }}")
+    return made
+
+
+def _is_numeric(item: Json) -> bool:
+    """Whether it is a number, or bounds that are."""
+    bounds = item.values() if isinstance(item, Mapping) else [item]
+    return all(isinstance(bound, int | float) for bound in bounds)
+
+
+def _levels(item: Json) -> list[int]:
+    """The calibration levels that a number, or bounds, mean."""
+    low, high = (item.get(side) for side in ("min", "max")) if isinstance(item, Mapping) else (item, item)
+    return [level for level in _LEVELS if (low is None or low <= level) and (high is None or level <= high)]
 
 
 def coordinates(value: object) -> list[float]:
@@ -243,7 +257,7 @@ def _parts(name: str, value: Json) -> list[list[Json]]:
     items = alternatives(name, value)
     if name in WHOLE:
         if name == "calib_level":
-            return [[level for level in _LEVELS if any(_meets(level, item) for item in items)]]
+            return [sorted({level for item in items for level in _levels(item)})]
         return [] if any(isinstance(item, Mapping) for item in items) else [items]
     if name in NUMBERS:
         return [
@@ -253,12 +267,6 @@ def _parts(name: str, value: Json) -> list[list[Json]]:
     exact = [item for item in items if "*" not in item]
     groups = [exact[at : at + _TOGETHER] for at in range(0, len(exact), _TOGETHER)]
     return groups + [[item] for item in items if "*" in item]
-
-
-def _meets(level: int, item: Json) -> bool:
-    if isinstance(item, Mapping):
-        return bool(item.get("min", level) <= level <= item.get("max", level))
-    return bool(level == item)
 
 
 def named(query: Query) -> dict[str, set[str]]:
