@@ -267,7 +267,7 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
                 item.said["properties"] = {**item.said["properties"], **matches(item.said)}
             if keep is not None:
                 item.said["properties"] = {k: v for k, v in item.said["properties"].items() if k in keep}
-            yield granule(item.said, item.base, collection=item.collection)
+            yield _granule(item)
             if cap is not None and search.received >= cap:
                 break
         _refuse_unknown(asked.get("collections", ()), answer, client)
@@ -577,6 +577,20 @@ def _walked(
                     ways.append((way, inside, targets, None))
 
 
+def _granule(item: _Item) -> Granule:
+    try:
+        return granule(item.said, item.base, collection=item.collection)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _broken(item.said, item.base, error) from error
+
+
+def _broken(said: Json, base: str, error: Exception) -> SearchError:
+    return SearchError(
+        f"stac: {base}: the item {said['id']!r} is broken: {error}",
+        hint="the catalogue has to mend it; ask for others by ids",
+    )
+
+
 def _item(said: Json, base: str, inside: str | None) -> _Item:
     """An item with its own address: that of the document, or what it says itself.
 
@@ -587,11 +601,14 @@ def _item(said: Json, base: str, inside: str | None) -> _Item:
     """
     if not isinstance(said, dict) or not isinstance(said.get("id"), str) or not said["id"]:
         raise SearchError(f"stac: {base}: holds an item without id", hint="the catalogue is broken")
-    links = [link for link in said.get("links") or () if link.get("rel") == "self"]
-    own = urljoin(base, links[0]["href"]) if links else base
-    # Of a document that was moved the address counts from which it was read.
-    own = base if inside is not None or not urlsplit(own).scheme else own
-    said["properties"] = said.get("properties") or {}
+    try:
+        links = [link["href"] for link in said.get("links") or () if link["rel"] == "self"]
+        own = urljoin(base, links[0]) if links else base
+        # Of a document that was moved the address counts from which it was read.
+        own = base if inside is not None or not urlsplit(own).scheme else own
+        said["properties"] = dict(said.get("properties") or {})
+    except (KeyError, TypeError, ValueError) as error:
+        raise _broken(said, base, error) from error
     return _Item(said, own, str(said.get("collection") or inside or "items"))
 
 
