@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from skystage.batch import fetch_all
-from skystage.errors import SkystageError, StoreError
+from skystage.errors import SkystageError, StoreError, StructureError
 from skystage.model import Asset
 from skystage.settings import cache_directory
 from skystage.staged import HOME
@@ -31,6 +31,8 @@ and the last of one is waited for: half a second of a far host, which many docum
 DAY = 86_400.0
 KEPT = 30 * DAY
 """Seconds after which a document is deleted: 40,000 manifests are 3 GB."""
+MOST = 16 << 20
+"""Bytes that a document may have: it is read into memory."""
 
 
 def read_all(assets: Iterable[Asset], access: Access) -> Iterator[bytes | SkystageError]:
@@ -47,7 +49,8 @@ def read_all(assets: Iterable[Asset], access: Access) -> Iterator[bytes | Skysta
     _sweep(store)
     left = iter(assets)
     while group := list(islice(left, GROUP)):
-        failures = fetch_all(group, store, access, jobs=AT_ONCE).failures
+        small = [asset for asset in group if (asset.size or 0) <= MOST]
+        failures = fetch_all(small, store, access, jobs=AT_ONCE).failures
         for error in failures.values():
             if isinstance(error, StoreError):
                 error.hint = error.hint or "let SKYSTAGE_CACHE name a directory with room that can be written"
@@ -56,15 +59,36 @@ def read_all(assets: Iterable[Asset], access: Access) -> Iterator[bytes | Skysta
             yield failures.get(asset.path) or _read(asset, store, access)
 
 
-def _read(asset: Asset, store: Store, access: Access) -> bytes | SkystageError:
+def forget(asset: Asset) -> None:
+    """Delete what came of a document, because it is none: the next plan asks for it again."""
+    store = Store(cache_directory() / "documents")
+    # Another process may do the same.
     with suppress(FileNotFoundError):
-        return store.path(asset).read_bytes()
+        store.path(asset).unlink()
+    store.prune(asset)
+
+
+def _read(asset: Asset, store: Store, access: Access) -> bytes | SkystageError:
+    if (asset.size or 0) > MOST:
+        return _too_large(asset)
+    with suppress(FileNotFoundError):
+        return _content(asset, store)
     # Somebody has just emptied the cache.
     failures = fetch_all([asset], store, access).failures
     try:
-        return failures.get(asset.path) or store.path(asset).read_bytes()
+        return failures.get(asset.path) or _content(asset, store)
     except OSError as error:
         return StoreError(f"{asset.path}: cannot be read: {error.strerror}")
+
+
+def _content(asset: Asset, store: Store) -> bytes | SkystageError:
+    with store.path(asset).open("rb") as file:
+        content = file.read(MOST + 1)
+    return content if len(content) <= MOST else _too_large(asset)
+
+
+def _too_large(asset: Asset) -> StructureError:
+    return StructureError(f"{asset.path}: has more than {MOST:,} bytes: no small document")
 
 
 def _sweep(store: Store) -> None:
