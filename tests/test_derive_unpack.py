@@ -216,6 +216,44 @@ def test_a_tar_that_would_do_harm_is_refused_and_named(stage, store, tmp_path, w
     assert [path for path in (out / ".skystage").iterdir() if path.is_dir()] == []
 
 
+def negative(kind: bytes) -> bytes:
+    """A tar with a header that says a length below zero."""
+    header = bytearray(member("n", kind).tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = b"\xff" * 10 + b"\xfe\x00"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(2048)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("evil.tar.bz2", lambda: b"BZh9" + bytes(2000)),
+        ("evil.tar.bz2", lambda: bz2.compress(whole_tar())[:-20] + bytes(20)),
+        ("evil.tar.gz", lambda: b"\x1f\x8b\x07" + bytes(2000)),
+        # Its directory lies where the file would have to begin earlier.
+        ("evil.zip", lambda: zipped()[:-6] + b"\xff\xff\xff\x7f\0\0"),
+        ("evil.tar.gz", lambda: gzip.compress(negative(tarfile.GNUTYPE_LONGNAME))),
+        ("evil.tar", lambda: negative(tarfile.XHDTYPE)),
+    ],
+    ids=["bzip2", "bzip2 cut", "gzip", "zip", "long name", "pax"],
+)
+def test_a_reader_that_stumbles_costs_that_archive_alone(stage, store, tmp_path, name, content):
+    made = stage({name: content(), "good.zip": zipped()})
+    outcome = unpack(made, store, tmp_path / "out")
+    assert list(outcome.failures) == [f"stac/c/i/{name}"]
+    assert isinstance(outcome.failures[f"stac/c/i/{name}"], StructureError)
+    assert [one.asset for one in outcome.made] == ["stac/c/i/good.zip"]
+
+
+def test_a_disk_that_refuses_is_no_broken_archive(stage, store, tmp_path):
+    made = stage({"a.zip": zipped({"a": b"x", "b": b"y"})})
+    (tmp_path / "out/stac/c/i").mkdir(parents=True)
+    (tmp_path / "out/stac/c/i/a").write_bytes(b"in the way")
+    with pytest.raises(OSError, match="Not a directory"):
+        unpack(made, store, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [

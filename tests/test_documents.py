@@ -13,7 +13,7 @@ import pytest
 
 from skystage import documents, events
 from skystage.auth import Secret
-from skystage.errors import CredentialsMissing, NotFound, SkystageError, StoreError
+from skystage.errors import CredentialsMissing, NotFound, SkystageError, StoreError, StructureError
 from skystage.model import Asset, Source
 from skystage.transport import Access
 
@@ -152,3 +152,26 @@ def test_a_cache_that_cannot_be_used_is_said(labels, access, tmp_path, monkeypat
     monkeypatch.setenv("SKYSTAGE_CACHE", str(tmp_path / "file"))
     with pytest.raises(SkystageError, match="file/documents"):
         list(documents.read_all(labels, access))
+
+
+def test_what_is_forgotten_is_asked_for_again(box, labels, access):
+    first = list(documents.read_all(labels, access))
+    requests = len(box.requests())
+    documents.forget(labels[2])
+    documents.forget(labels[2])
+    assert not kept("x/y/2").exists()
+    assert list(documents.read_all(labels, Access())) == first
+    assert len(box.requests()) == requests + 1
+
+
+def test_what_is_too_large_for_memory_is_no_document(box, labels, access, monkeypatch):
+    large = max(len(content) for content in documents.read_all(labels, access))
+    monkeypatch.setattr(documents, "MOST", large - 1)
+    box.clear()
+    known = replace(labels[0], path="x/y/z/known.json", size=large)
+    *small, last, named = documents.read_all([*labels, known], Access())
+    assert [type(one) for one in small] == [bytes] * 4
+    for one in (last, named):
+        assert isinstance(one, StructureError)
+        assert f"has more than {large - 1:,} bytes: no small document" in one.message
+    assert box.requests() == [], "what is known to be large is not asked for"

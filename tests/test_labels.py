@@ -155,6 +155,23 @@ def forget(box: Sandbox) -> None:
     box.clear()
 
 
+@pytest.mark.parametrize("page", ["Object = Caminfo\n", "The service is busy\n"])
+def test_a_page_that_came_instead_of_a_label_is_not_kept(box, build, page):
+    box.set_faults([{"match": label_of(FIRST), "status": 200, "body": page}])
+    assert list(missing(build(TUTORIAL))) == [FIRST]
+    box.set_faults([])
+    box.clear()
+    plan = build(TUTORIAL)
+    assert (missing(plan), plan.header.totals.granules) == ({}, 70)
+    ((path, count),) = labels_asked(box).items()
+    assert (FIRST in path, count) == (True, 1)
+
+
+def test_a_reason_names_the_label_and_not_its_place_in_the_cache(box, build):
+    box.set_faults([{"match": label_of(FIRST), "status": 404}])
+    assert missing(build(TUTORIAL)) == {FIRST: f"{FIRST}.caminfo.pvl: not there (404)"}
+
+
 def test_without_a_filter_a_broken_label_costs_its_values_and_is_named(box, build, store, access):
     dead = min(angles(build(TUTORIAL)))
     forget(box)
@@ -405,6 +422,15 @@ def test_a_filter_may_name_a_value_where_properties_are_closed():
     assert parse_query({**asked, "filter": {"roll": 3}}).filter == {"roll": 3}
     with pytest.raises(QueryError, match="rol"):
         parse_query({**asked, "filter": {"rol": 3}})
+
+
+def test_a_filter_on_a_unit_is_an_error_and_no_empty_plan():
+    asked = {**TUTORIAL, "filter": {"incidence_angle:unit": "deg"}}
+    with pytest.raises(QueryError) as raised:
+        parse_query(asked)
+    assert str(raised.value) == (
+        "filter.incidence_angle:unit: a unit is no filter (values in two units are an error by themselves)"
+    )
 
 
 def test_labels_are_no_part_of_what_is_searched():

@@ -495,6 +495,29 @@ def test_a_static_catalogue_may_lie_on_a_server(catalogue, api, plan):
     ] * 2
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"properties": [1]},
+        {"properties": "x"},
+        {"assets": [{"href": "x"}]},
+        {"assets": {"image": "x"}},
+        {"assets": {"image": {"href": 3}}},
+        {"assets": {"image": {"href": "https://[::1"}}},
+        {"assets": {"image": {"href": "a", "alternate": {"s3": "s3://b/k"}}}},
+        {"links": ["x"]},
+        {"links": [{"rel": "self"}]},
+        {"geometry": "POINT (1 1)"},
+        {"geometry": {"type": "Polygon", "coordinates": [[["x", 1]]]}},
+    ],
+)
+def test_a_broken_item_is_named(tmp_path, plan, spoilt):
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [item("a"), item("b") | spoilt]}))
+    with pytest.raises(SearchError, match="stac: the record 'b' cannot be read "):
+        plan(str(path), assets="image")
+
+
 def test_an_item_collection_is_a_catalogue_and_an_item_without_id_is_broken(tmp_path, plan):
     path = tmp_path / "items.json"
     path.write_text(

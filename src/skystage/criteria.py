@@ -25,6 +25,8 @@ BUILT_IN = (
 """Criteria that skystage works out itself; all others test one property of the granule."""
 GROUPED = frozenset({"min_coverage", "coverage_by", "min_count", *PICKS})
 """Criteria that look at more than one granule, or at the area."""
+UNIT = ":unit"
+"""Behind the name of a value that is read of labels: the property that holds its unit, where there is one."""
 _DIRECTIONS = ("ASCENDING", "DESCENDING")
 WORDS = {
     "flight_direction": _DIRECTIONS,

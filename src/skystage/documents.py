@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from skystage import events
 from skystage.batch import fetch_all
-from skystage.errors import CredentialsMissing, SkystageError, StoreError, Unauthorized
+from skystage.errors import CredentialsMissing, SkystageError, StoreError, StructureError, Unauthorized
 from skystage.model import Asset
 from skystage.settings import cache_directory
 from skystage.staged import HOME
@@ -33,6 +33,8 @@ is waited for: half a second of a far host, which many documents have to share."
 DAY = 86_400.0
 KEPT = 30 * DAY
 """Seconds after which a document is deleted: 40,000 manifests are 3 GB."""
+MOST = 16 << 20
+"""Bytes that a document may have: it is read into memory."""
 
 
 def read_all(assets: Iterable[Asset], access: Access) -> Generator[bytes | SkystageError, None, None]:
@@ -52,9 +54,13 @@ def read_all(assets: Iterable[Asset], access: Access) -> Generator[bytes | Skyst
     _sweep(store)
     left = iter(assets)
     while group := list(islice(left, GROUP)):
-        with _Fetch(group, store, access) as fetch:
+        small = [asset for asset in group if (asset.size or 0) <= MOST]
+        with _Fetch(small, store, access) as fetch:
             for asset in group:
-                yield fetch.failure(asset) or _read(asset, store, access)
+                if (asset.size or 0) > MOST:
+                    yield _too_large(asset)
+                else:
+                    yield fetch.failure(asset) or _read(asset, store, access)
 
 
 class _Fetch:
@@ -110,15 +116,34 @@ class _Fetch:
                 self._news.notify_all()
 
 
+def forget(asset: Asset) -> None:
+    """Delete what came of a document, because it is none: the next plan asks for it again."""
+    store = Store(cache_directory() / "documents")
+    # Another process may do the same.
+    with suppress(FileNotFoundError):
+        store.path(asset).unlink()
+    store.prune(asset)
+
+
 def _read(asset: Asset, store: Store, access: Access) -> bytes | SkystageError:
     with suppress(FileNotFoundError):
-        return store.path(asset).read_bytes()
+        return _content(asset, store)
     # Somebody has just emptied the cache.
     failures = fetch_all([asset], store, access).failures
     try:
-        return failures.get(asset.path) or store.path(asset).read_bytes()
+        return failures.get(asset.path) or _content(asset, store)
     except OSError as error:
         return StoreError(f"{asset.path}: cannot be read: {error.strerror}")
+
+
+def _content(asset: Asset, store: Store) -> bytes | SkystageError:
+    with store.path(asset).open("rb") as file:
+        content = file.read(MOST + 1)
+    return content if len(content) <= MOST else _too_large(asset)
+
+
+def _too_large(asset: Asset) -> StructureError:
+    return StructureError(f"{asset.path}: has more than {MOST:,} bytes: no small document")
 
 
 def _sweep(store: Store) -> None:

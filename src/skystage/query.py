@@ -20,7 +20,7 @@ import yaml
 from pydantic import AliasChoices, ValidationError
 
 from skystage import aoi, archives, filters
-from skystage.criteria import BUILT_IN, moment
+from skystage.criteria import BUILT_IN, UNIT, moment
 from skystage.errors import QueryError
 from skystage.model import Json, Query, canonical, iso
 
@@ -279,6 +279,11 @@ def _filter(
 ) -> dict[str, Json]:
     ours = {*BUILT_IN, *archive.properties, *(archive.property_names or ()), *labels}
     for key in given:
+        if key.endswith(UNIT) and key.removesuffix(UNIT) in labels:
+            # It is there when the label has been read: before, nothing would match.
+            raise QueryError(
+                f"filter.{key}: a unit is no filter", hint="values in two units are an error by themselves"
+            )
         if key not in ours and (key in archive.criteria.model_fields or key in COMMON) and key != "season":
             raise QueryError(
                 f"filter.{key}: is no filter", hint=f"it is a key of its own: write {key}: beside filter:"

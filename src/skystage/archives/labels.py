@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from skystage import documents
+from skystage.criteria import UNIT
 from skystage.errors import (
     CatalogueUnavailable,
     LabelError,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 NOTE = "skystage:label"
 """The property that holds the sha256 of the label that a granule's values were read from."""
-UNIT = ":unit"
-"""Behind a value's name: the property that holds its unit, where the label says one."""
 
 
 class Read(NamedTuple):
@@ -98,16 +97,17 @@ def _told(granule: Granule, asset: Asset, content: bytes | SkystageError, seen: 
     if isinstance(content, SkystageError):
         if content.transient and not query.allow_incomplete:
             raise CatalogueUnavailable(
-                f"{granule.id}: its label cannot be read now: {content.message}",
+                f"{granule.id}: its label cannot be read now: {_message(content, asset)}",
                 hint="run it again: what was read is kept",
                 retry_after=content.retry_after,
             )
-        problems.append(content.message)
+        problems.append(_message(content, asset))
     else:
         try:
             label = Label(content, asset.name)
         except LabelError as error:
             problems.append(error.message)
+            documents.forget(_document(asset))
         else:
             found[NOTE] = hashlib.sha256(content).hexdigest()
             for name, path in seen.paths.items():
@@ -128,6 +128,11 @@ def _told(granule: Granule, asset: Asset, content: bytes | SkystageError, seen: 
         unresolved=(*granule.unresolved, *lacking),
     )
     return Read(said, lost=NOTE not in found)
+
+
+def _message(error: SkystageError, asset: Asset) -> str:
+    """What an error says, with the label's own name instead of its place in the cache."""
+    return error.message.replace(_document(asset).path, asset.name)
 
 
 class _Seen:

@@ -12,6 +12,7 @@ that of every file. While they agree with what lies there, there is nothing to d
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import json
@@ -242,13 +243,18 @@ def _readable(asset: Asset) -> Iterator[None]:
     except (
         EOFError,
         NotImplementedError,
+        OSError,
         RuntimeError,
-        gzip.BadGzipFile,
+        ValueError,
         lzma.LZMAError,
         tarfile.TarError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
+        # What packs by bzip2 or gzip raises OSError without a number, and a zip that leads to before its
+        # begin this one. All others are of the disk.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise StructureError(
             f"{asset.path}: cannot be unpacked: {error}", hint="is it whole? skystage verify --deep"
         ) from error
