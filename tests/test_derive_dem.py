@@ -17,7 +17,8 @@ from skystage import cli
 from skystage import plan as plans
 from skystage.archives import dem
 from skystage.batch import fetch_plan
-from skystage.derive.dem import Outcome, stitch
+from skystage.derive.dem import stitch
+from skystage.derive.outcome import Outcome
 from skystage.errors import FetchFailed, Offline, PlanError, QueryError, SkystageError
 from skystage.model import Asset, Companion, Granule, Query
 from skystage.plan import Plan

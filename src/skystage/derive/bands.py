@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from skystage.canon import canonical
 from skystage.derive import cogs
 from skystage.derive.clouds import Clouds, clouds
 from skystage.derive.grids import Grid, covering, on_tile
+from skystage.derive.outcome import Outcome
 from skystage.derive.scratch import scratch
 from skystage.derive.sentinel2 import radiometry
 from skystage.errors import (
-    FetchFailed,
     Offline,
     PlanError,
     QueryError,
@@ -155,34 +155,6 @@ class Extracted:
     skipped: str = ""
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What became of every product that was asked for.
-
-    Attributes
-    ----------
-    made, skipped
-        In the order of the plan.
-    failures
-        Product to error.
-    """
-
-    made: list[Extracted] = field(default_factory=list)
-    skipped: list[Extracted] = field(default_factory=list)
-    failures: dict[str, SkystageError] = field(default_factory=dict)
-
-    def raise_for_failures(self) -> None:
-        """Raise one summary error if any product failed.
-
-        Raises
-        ------
-        FetchFailed
-            With every failure by its product.
-        """
-        if self.failures:
-            raise FetchFailed(self.failures, len(self.made) + len(self.skipped) + len(self.failures))
-
-
 @dataclass(frozen=True, slots=True)
 class _File:
     """A file, and its sha256; `there` is false if it was released, and only its receipt is left."""
@@ -270,7 +242,7 @@ def extract_all(
     granules: Sequence[str] = (),
     batch: Batch | None = None,
     threads: int = 1,
-) -> Outcome:
+) -> Outcome[Extracted]:
     """Make rasters of the staged bands of a plan's products, or of some.
 
     Parameters
@@ -287,7 +259,7 @@ def extract_all(
         nothing is made.
     """
     _check(plan, bands, granules)
-    outcome = Outcome()
+    outcome = Outcome[Extracted]()
     for granule in plan.granules(batch):
         if granules and granule.id not in granules:
             continue

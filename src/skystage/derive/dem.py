@@ -17,7 +17,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,9 +39,9 @@ from skystage.archives.dem import (
 )
 from skystage.canon import canonical
 from skystage.derive import isce2, tiles
+from skystage.derive.outcome import Outcome
 from skystage.derive.scratch import scratch
 from skystage.errors import (
-    FetchFailed,
     Offline,
     PlanError,
     SkystageError,
@@ -98,33 +98,6 @@ class Stitched:
     replaced: bool = False
 
 
-@dataclass(slots=True)
-class Outcome:
-    """A raster or an error for every stack that was asked for.
-
-    Attributes
-    ----------
-    made
-        In the order of the plan.
-    failures
-        Stack to error.
-    """
-
-    made: list[Stitched] = field(default_factory=list)
-    failures: dict[str, SkystageError] = field(default_factory=dict)
-
-    def raise_for_failures(self) -> None:
-        """Raise one summary error if any stack failed.
-
-        Raises
-        ------
-        FetchFailed
-            With every failure by its stack.
-        """
-        if self.failures:
-            raise FetchFailed(self.failures, len(self.made) + len(self.failures))
-
-
 def stitch(
     plan: Plan,
     store: Store,
@@ -135,7 +108,7 @@ def stitch(
     area_or_point: str | None = None,
     resolution: float | None = None,
     format: str | None = None,  # noqa: A002 - as the query and the command line call it
-) -> Outcome:
+) -> Outcome[Stitched]:
     """Stitch the elevation raster of each stack of a plan, or of some.
 
     Parameters
@@ -166,7 +139,7 @@ def stitch(
         If dem-stitcher is not installed.
     """
     tools = {name: _version(name) for name in TOOLS}
-    outcome = Outcome()
+    outcome = Outcome[Stitched]()
     for companion in _chosen(plan, stacks):
         noted = companion.properties[NOTE]
         options = Options(**{name: noted[name] for name in Options.__dataclass_fields__}).but(

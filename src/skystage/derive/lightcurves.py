@@ -19,8 +19,9 @@ from skystage import fitsfile
 from skystage.canon import canonical
 from skystage.derive import curvefiles, curves
 from skystage.derive.curvefiles import FORMATS, TOOLS
+from skystage.derive.outcome import Outcome
 from skystage.derive.scratch import scratch
-from skystage.errors import FetchFailed, Offline, QueryError, SkystageError, TransferError
+from skystage.errors import Offline, QueryError, SkystageError, TransferError
 from skystage.model import Asset, Json
 from skystage.plan import Plan
 from skystage.planfile import Batch
@@ -126,34 +127,16 @@ class Made:
 
 
 @dataclass(slots=True)
-class Outcome:
+class Curves(Outcome[Made]):
     """What became of every file that was asked for.
 
     Attributes
     ----------
-    made, skipped
-        In the order of the plan.
-    failures
-        The asset's path to its error.
     rows
         Of the table of all, if one was asked for.
     """
 
-    made: list[Made] = field(default_factory=list)
-    skipped: list[Made] = field(default_factory=list)
-    failures: dict[str, SkystageError] = field(default_factory=dict)
     rows: int | None = None
-
-    def raise_for_failures(self) -> None:
-        """Raise one summary error if any file failed.
-
-        Raises
-        ------
-        FetchFailed
-            With every failure by its file.
-        """
-        if self.failures:
-            raise FetchFailed(self.failures, len(self.made) + len(self.skipped) + len(self.failures))
 
 
 def names(path: str, options: Options) -> tuple[str, str | None]:
@@ -186,7 +169,7 @@ def extract_all(
     batch: Batch | None = None,
     keys: Collection[str] = (),
     together: Path | None = None,
-) -> Outcome:
+) -> Curves:
     """Make tables and pictures of the staged light curves of a plan, below `out` under the assets' own paths.
 
     Parameters
@@ -208,7 +191,7 @@ def extract_all(
     options = options or Options()
     if together is not None and options.format != "parquet":
         raise QueryError(f"--together: with --format {options.format}", hint="it joins tables in parquet")
-    outcome = Outcome(failures=dict(plan.lacking(batch, keys)))
+    outcome = Curves(failures=dict(plan.lacking(batch, keys)))
     for asset in plan.chosen(batch, keys):
         if not fitsfile.is_fits(asset.name):
             outcome.skipped.append(Made(asset.path, skipped="no FITS"))

@@ -23,17 +23,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from skystage.canon import canonical
+from skystage.derive.outcome import Outcome
 from skystage.derive.scratch import scratch
 from skystage.errors import (
-    FetchFailed,
     Offline,
     PlanError,
-    SkystageError,
     StructureError,
     TransferError,
 )
@@ -104,33 +103,6 @@ class Unpacked:
     already: bool
 
 
-@dataclass(slots=True)
-class Outcome:
-    """A folder or an error for every archive of the plan.
-
-    Attributes
-    ----------
-    made
-        In the order of the plan.
-    failures
-        Path of the asset, or ``GRANULE: KEY`` of what cannot be had, to error.
-    """
-
-    made: list[Unpacked] = field(default_factory=list)
-    failures: dict[str, SkystageError] = field(default_factory=dict)
-
-    def raise_for_failures(self) -> None:
-        """Raise one summary error if any archive failed.
-
-        Raises
-        ------
-        FetchFailed
-            With every failure by its asset.
-        """
-        if self.failures:
-            raise FetchFailed(self.failures, len(self.made) + len(self.failures))
-
-
 def suffix(asset: Asset) -> str | None:
     """What says that an asset is an archive; None if nothing does."""
     name = asset.name.lower()
@@ -145,7 +117,7 @@ def unpack(
     batch: Batch | None = None,
     keys: list[str] | None = None,
     limits: Limits | None = None,
-) -> Outcome:
+) -> Outcome[Unpacked]:
     """Unpack the staged archives of a plan, each into ``OUT/ARCHIVE/COLLECTION/GRANULE/NAME`` without suffix.
 
     Parameters
@@ -172,7 +144,7 @@ def unpack(
                 hint="choose one by --asset",
             )
         chosen[folder] = (asset, kind)
-    outcome = Outcome()
+    outcome = Outcome[Unpacked]()
     outcome.failures.update(plan.lacking(batch, keys))
     if not chosen and not outcome.failures and batch is None:
         raise PlanError(f"{plan.path}: has no archives", hint=f"they end with {', '.join(SUFFIXES)}")
