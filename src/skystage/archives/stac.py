@@ -502,7 +502,7 @@ def _pages(io: StacApiIO, asked: Any, answer: _Answer, *, allowed: bool) -> Iter
         seen.add(same)
         yield features
         with reading(ARCHIVE, lambda: asked.url):
-            link = next((one for one in links if one.get("rel") == "next"), None)  # noqa: B023 - called at once
+            link = next((one for one in links if one.get("rel") == "next"), None)
             if link is None:
                 return
             link = Link.from_dict({**link, "href": urljoin(asked.url, link["href"])})
