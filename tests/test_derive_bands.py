@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -971,3 +972,29 @@ def test_of_a_plan_that_kept_nothing_nothing_is_made(store, tmp_path, capsys):
     )
     assert code == 3
     assert "no product in it" in capsys.readouterr().err
+
+
+def test_a_run_that_is_killed_before_a_receipt_has_its_name_leaves_nothing_of_it(planned, store, tmp_path):
+    made, out = planned({NEW: ["B04_10m"]}), tmp_path / "out"
+    program = """
+import os, sys
+
+def die(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith(".tif.json"):
+        os._exit(9)
+
+sys.addaudithook(die)
+from skystage import cli
+cli.main()
+"""
+    command = ["derive", "bands", made.path, "--store", store.root, "-o", out]
+    killed = subprocess.run(
+        [sys.executable, "-c", program, *map(str, command)], check=False, capture_output=True
+    )
+    assert killed.returncode == 9, killed.stderr
+    (folder,) = [path for path in out.iterdir() if path.name != ".skystage"]
+    assert [path.suffix for path in folder.iterdir()] == [".tif"]
+    outcome = extract_all(made, store, out)
+    assert not outcome.made[0].already
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".tif"]
+    assert not list((out / ".skystage").glob("*.work"))

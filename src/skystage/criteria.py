@@ -250,7 +250,9 @@ def number_of(value: Any) -> int | float | None:
         if not _NUMBER.fullmatch(text):
             return None
         value = int(text) if text.lstrip("+-").isdecimal() else float(text)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, int):
+        return None if isinstance(value, bool) else value
+    if not isinstance(value, float) or not math.isfinite(value):
         return None
     return int(value) if value == int(value) else value
 

@@ -136,9 +136,11 @@ def _ask(session: Any, asked: list[dict[str, Any]]) -> Iterator[ASFProduct]:
         raise SearchError(f"asf: {error}") from error
     except BROKEN as error:
         # It reads a page at once: which record it stumbled over is found by reading them one by one.
+        from asf_search.search.search_generator import as_ASFProduct
+
         for item in session.page:
             with reading(ARCHIVE, lambda item=item: item["umm"]["GranuleUR"]):  # type: ignore[misc]
-                asf_search.search.search_generator.as_ASFProduct(item, session=session)
+                as_ASFProduct(item, session=session)
         raise SearchError(f"asf: asf_search cannot ask this: {error}") from error
 
 

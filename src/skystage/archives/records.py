@@ -92,8 +92,22 @@ def footprint(said: Json) -> dict[str, Json] | None:
     """
     if said is None:
         return None
+    for part in said["geometries"] if said["type"] == "GeometryCollection" else [said]:
+        if part["coordinates"] != []:
+            _positions(part["coordinates"])
     _plain(said)
     return aoi.split(said)
+
+
+def _positions(said: Json) -> None:
+    """Refuse what shapely reads all the same: numbers that are texts, and nothing in the place of a ring."""
+    if not isinstance(said, list | tuple) or not said:
+        raise TypeError(f"coordinates: {said!r}")
+    if isinstance(said[0], list | tuple):
+        for one in said:
+            _positions(one)
+    elif not all(isinstance(number, int | float) for number in said):
+        raise TypeError(f"coordinates: {said!r}")
 
 
 def _plain(said: Json) -> str:
