@@ -519,11 +519,10 @@ class MastExclusive(Mast):
 def _in_keyring() -> Secret:
     """The token that astroquery's ``Observations.login(store_token=True)`` has kept."""
     import keyring
-    from keyring.errors import KeyringError
 
     try:
         token = keyring.get_password("astroquery:mast.stsci.edu.token", "masttoken")
-    except (KeyringError, OSError, RuntimeError):  # none on this machine, or it is locked
+    except Exception:  # noqa: BLE001 - none here, locked, or not to be loaded: each of them has errors of its own
         token = None
     return Secret(token=token or "", found="keyring" if token else "")
 
