@@ -284,7 +284,7 @@ def test_the_table_is_the_one_that_astroquery_gives(store, staged, tmp_path, cap
     lacking = (Unresolved(key="preview", reason="the archive lists no such file, or none"),)
     made, out = frozen(tmp_path / "plan", SPACED, QUOTED, unresolved=lacking), tmp_path / "out" / f"m{suffix}"
     assert cli.run(["manifest", made, "--store", str(store.root), "-o", str(out)]) == 4
-    assert "1 planned assets are not staged" in capsys.readouterr().err
+    assert "1 planned assets are not staged and listed in it as ERROR" in capsys.readouterr().err
     found = Table.read(out, format="ascii.ecsv" if suffix == ".ecsv" else "ascii.csv")
     assert found.colnames == ["Local Path", "Status", "Message", "URL"]
     assert list(found["Status"]) == ["ERROR", "COMPLETE", "ERROR"]
