@@ -297,7 +297,7 @@ def test_a_flux_that_a_file_has_not_is_never_another_one(tmp_path):
 
 
 def test_the_masks_are_those_that_the_field_uses():
-    # lightkurve 2 calls these its defaults, and Kepler's its hard one.
+    # lightkurve 2.6 calls these so.
     assert (curves.KEPLER.mask("default"), curves.KEPLER.mask("hard")) == (1130799, 1664431)
     assert (curves.TESS.mask("default"), curves.TESS.mask("hard")) == (17087, 24319)
     assert (curves.MOVING.mask("default"), curves.MOVING.mask("none")) == (1, 0)
