@@ -272,6 +272,13 @@ def test_the_token_is_taken_when_the_script_runs_and_stands_nowhere(box, script,
     assert "authorization" not in box.requests()[0]["headers"]
 
 
+def test_the_token_is_one_line_whatever_ends_it(box, script, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAST_API_TOKEN", 'words"\n')
+    way = Source(href=DOTTED.sources[0].href, auth="mast")
+    script(asset("moon/f.bin", sources=(way,)))
+    assert {one["headers"]["authorization"] for one in box.requests()} == {"token words"}
+
+
 # --------------------------------------------------------------------------------------------------
 # astroquery's table
 
