@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from urllib.parse import parse_qs
 
@@ -271,6 +274,28 @@ def test_a_keyring_that_is_empty_or_locked_is_none(ring):
     assert not Mast(Service()).secret
     ring.locked = True
     assert not Mast(Service()).secret
+
+
+@pytest.mark.parametrize("variable", ["MAST_API_TOKEN", "EARTHDATA_TOKEN", "CDSE_TOKEN"])
+def test_a_token_is_one_line_and_what_is_none_is_not_repeated(variable, monkeypatch):
+    scheme = {"MAST_API_TOKEN": Mast, "EARTHDATA_TOKEN": Earthdata, "CDSE_TOKEN": Cdse}[variable]
+    monkeypatch.setenv(variable, " word\r\n")
+    assert scheme(Service()).secret.token == "word"
+    for wrong in ("secret\nX-Header: 1", "sécret", "se cret", "secret\x1b"):
+        monkeypatch.setenv(variable, wrong)
+        with pytest.raises(CredentialsMissing, match=r"the token \(environment\) has characters") as caught:
+            scheme(Service())
+        assert "cret" not in str(caught.value)
+
+
+def test_a_keyring_that_cannot_be_loaded_is_none():
+    """One that the environment names, of a package that is not there."""
+    program = "from skystage.auth import Mast; print(bool(Mast(None).secret))"
+    environment = {**os.environ, "PYTHON_KEYRING_BACKEND": "no_such_package.Keyring"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=False, capture_output=True, text=True
+    )
+    assert (ended.stdout, ended.stderr) == ("False\n", "")
 
 
 def test_masts_token_goes_to_its_hosts_alone():

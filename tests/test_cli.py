@@ -247,6 +247,15 @@ def test_a_summary_shows_the_stacks(planned, run):
     assert "  2018-01-02 02:07:01  S1B_IW_SLC" in listed
 
 
+def test_a_summary_of_what_has_no_track_names_the_stacks(box, run, tmp_path):
+    asked = {"archive": "mast", "proposal_id": 7291, "select": {"extension": "fits"}}
+    (tmp_path / "q.json").write_text(json.dumps(asked))
+    assert run("plan", tmp_path / "q.json", "-o", tmp_path / "p")[0] == 0
+    head, row = run("summary", tmp_path / "p")[1].splitlines()
+    assert head.split() == ["stack", "granules", "dates", "first", "last", "gap", "platforms", "size"]
+    assert row.split()[:4] == ["TON1480", "5", "1", "1999-01-12"]
+
+
 def test_explained_drops_are_json_too(box, run, ask, tmp_path):
     asked = ask(filter={"polarization": ["VV"]})
     code, out, err = run("plan", asked, "-o", tmp_path / "p", "--explain", "--json")
@@ -415,6 +424,10 @@ def test_the_doctor_shows_whose_session_a_token_of_mast_opens(box, run, monkeypa
     assert code == 0
     assert "token from environment is accepted: sandbox" in out
     assert token not in out
+    monkeypatch.setenv("MAST_API_TOKEN", "two\nlines")
+    code, out, _ = run("doctor", "mast")
+    assert (code, "two" in out) == (1, False)
+    assert "FIX  MAST log-in: the token (environment) has characters that no token has" in out
     monkeypatch.setenv("MAST_API_TOKEN", "old")
     code, out, _ = run("doctor", "mast", "--json")
     (reached, session) = json.loads(out)["findings"]

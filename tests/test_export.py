@@ -272,6 +272,13 @@ def test_the_token_is_taken_when_the_script_runs_and_stands_nowhere(box, script,
     assert "authorization" not in box.requests()[0]["headers"]
 
 
+def test_the_token_is_one_line_whatever_ends_it(box, script, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAST_API_TOKEN", 'words"\n')
+    way = Source(href=DOTTED.sources[0].href, auth="mast")
+    script(asset("moon/f.bin", sources=(way,)))
+    assert {one["headers"]["authorization"] for one in box.requests()} == {"token words"}
+
+
 # --------------------------------------------------------------------------------------------------
 # astroquery's table
 
@@ -284,7 +291,7 @@ def test_the_table_is_the_one_that_astroquery_gives(store, staged, tmp_path, cap
     lacking = (Unresolved(key="preview", reason="the archive lists no such file, or none"),)
     made, out = frozen(tmp_path / "plan", SPACED, QUOTED, unresolved=lacking), tmp_path / "out" / f"m{suffix}"
     assert cli.run(["manifest", made, "--store", str(store.root), "-o", str(out)]) == 4
-    assert "1 planned assets are not staged" in capsys.readouterr().err
+    assert "1 planned assets are not staged and listed in it as ERROR" in capsys.readouterr().err
     found = Table.read(out, format="ascii.ecsv" if suffix == ".ecsv" else "ascii.csv")
     assert found.colnames == ["Local Path", "Status", "Message", "URL"]
     assert list(found["Status"]) == ["ERROR", "COMPLETE", "ERROR"]

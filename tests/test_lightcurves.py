@@ -247,6 +247,15 @@ def test_a_target_pixel_file_is_no_light_curve(tmp_path):
     assert extract(table, tmp_path).skipped == "no light curve: it has a table"
 
 
+def test_a_column_that_is_called_as_one_of_ours_is_in_capitals(tmp_path):
+    more = [fits.Column(name, "E", array=np.ones(ROWS)) for name in ("good", "flux", "Sky")]
+    made = extract(write(tmp_path / "k.fits", [*columns(), *more]), tmp_path, BARE)
+    found = Table.read(made.table)
+    assert found.colnames[:6] == ["time", "cadence", "flux", "flux_err", "quality", "good"]
+    assert found.colnames[-3:] == ["GOOD", "FLUX", "Sky"]
+    assert not found["good"].all()
+
+
 def test_a_packed_file_is_read(tmp_path):
     path = write(tmp_path / "k.fits")
     packed = tmp_path / "k.fits.gz"
@@ -297,7 +306,7 @@ def test_a_flux_that_a_file_has_not_is_never_another_one(tmp_path):
 
 
 def test_the_masks_are_those_that_the_field_uses():
-    # lightkurve 2 calls these its defaults, and Kepler's its hard one.
+    # lightkurve 2.6 calls these so.
     assert (curves.KEPLER.mask("default"), curves.KEPLER.mask("hard")) == (1130799, 1664431)
     assert (curves.TESS.mask("default"), curves.TESS.mask("hard")) == (17087, 24319)
     assert (curves.MOVING.mask("default"), curves.MOVING.mask("none")) == (1, 0)
@@ -474,6 +483,17 @@ def test_a_broken_file_is_named_and_the_rest_go_on(plan, tmp_path, capsys):
     assert "failed   b.fits: cannot be read: it does not say when its time begins: BJDREFI" in err
     with pytest.raises(FetchFailed, match="1 of 5"):
         extract_all(made, store, tmp_path / "out", BARE).raise_for_failures()
+
+
+def test_a_file_that_the_tools_cannot_take_is_named_and_the_rest_go_on(plan, tmp_path):
+    far = columns()
+    far[3] = fits.Column("PDCSAP_FLUX", "D", array=np.r_[np.ones(ROWS - 2), 1e308, -1e308])
+    made, store = plan({"a.fits": write(tmp_path / "a.fits", far), "b.fits": write(tmp_path / "b.fits")})
+    found = extract_all(made, store, tmp_path / "out")
+    assert [Path(one.source).name for one in found.made] == ["b.fits"]
+    ((path, error),) = found.failures.items()
+    assert str(error).startswith(f"{path}: ValueError: ")
+    assert not list((tmp_path / "out").rglob("a*"))
 
 
 def test_what_is_not_staged_is_named_with_the_command_that_brings_it(plan, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skystage import archives, filters, planning, query
+from skystage import archives, filters, manifest, planning, query
 from skystage.archives import mast_records, portal
 from skystage.archives.mast import PRODUCTS
 from skystage.archives.mast_criteria import snake
@@ -27,6 +28,7 @@ from skystage.errors import (
     SizeMismatch,
 )
 from skystage.model import Asset
+from skystage.plan import Plan
 from skystage.planfile import PlanFile
 from skystage.sandbox.accounts import MAST
 from skystage.searching import SearchFile, search
@@ -603,6 +605,18 @@ def test_files_come_from_the_bucket_and_else_from_mast(box, plan, access, store)
     assert failed == {"gone.fits": NotFound, "wrongsize.fits": SizeMismatch}
 
 
+def test_astroquerys_table_has_whole_addresses(box, plan, access, store, tmp_path):
+    made = plan(proposal_id=99001, data_rights="PUBLIC", select={"name": ["*_onprem.fits", "*10_flt.fits"]})
+    fetch_plan(made, store, access).raise_for_failures()
+    manifest.write(Plan(made.path), store, tmp_path / "manifest.csv")
+    with (tmp_path / "manifest.csv").open(newline="") as file:
+        found = {row["Local Path"].rpartition("_")[2]: row["URL"] for row in csv.DictReader(file)}
+    assert found == {
+        "flt.fits": "https://stpubdata.s3.amazonaws.com/hst/public/sbx0/sbx001010/sbx001010_flt.fits",
+        "onprem.fits": f"{mast_records._DOWNLOAD}mast:HST/product/sbx001010_onprem.fits",
+    }
+
+
 def test_the_query_says_where_files_come_from(box, plan):
     def sources(**asked):
         made = plan(proposal_id=99001, data_rights="PUBLIC", select={"extension": "fits"}, **asked)
@@ -630,6 +644,14 @@ def test_places_that_are_none_are_an_error(box, plan, answer):
         plan(obs_id="o58701010", select={"name": "*x1d.fits"})
 
 
+def test_a_look_up_that_is_down_says_what_does_without(box, plan, impatient):
+    asked = {"obs_id": "o58701010", "select": {"name": "*x1d.fits"}}
+    box.set_faults([{"match": {"path": "/api/v0.1/path_lookup*"}, "status": 503}])
+    with pytest.raises(CatalogueUnavailable, match=r"503.*sources: \[https\] asks for no bucket"):
+        plan(**asked)
+    assert plan(sources=["https"], **asked).header.totals.assets == 1
+
+
 @pytest.mark.parametrize(
     ("path", "key"),
     [
@@ -642,6 +664,33 @@ def test_places_that_are_none_are_an_error(box, plan, answer):
 )
 def test_the_key_in_the_bucket_follows_from_the_path(path, key):
     assert portal._key(path) == key
+
+
+def test_all_recorded_files_of_stis_come_by_proposal_and_are_proved(
+    open_box, recordings, access, plan, store
+):
+    files = {path.name: path for path in (recordings / "astro" / "hst-stis-fits").glob("*.fits")}
+    if not files:
+        pytest.skip("no FITS was recorded")
+    box = open_box(catalogue=recordings)
+    held = box._world.catalogue.mast
+    owners = {
+        obsid
+        for obsid, products in held.products.items()
+        if not files.keys().isdisjoint(one["productFilename"] for one in products)
+    }
+    proposals = sorted({held.observations[obsid]["proposal_id"] for obsid in owners})
+    made = plan(proposal_id=proposals, instrument_name="STIS*", select={"extension": "fits"})
+    outcome = fetch_plan(made, store, access)
+    outcome.raise_for_failures()
+    assert {asset.name: asset.size for asset in made.assets()} == {
+        name: path.stat().st_size for name, path in files.items()
+    }
+    assert len(files) == 15
+    for receipt in outcome.receipts:
+        path = store.root / receipt.path
+        assert path.read_bytes() == files[path.name].read_bytes()
+        assert receipt.verified == "size+structure"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -669,6 +718,17 @@ def test_the_command_says_it_in_one_line(box, plan, tmp_path, capsys):
     assert cli.run(["fetch", str(made.path), "--store", str(tmp_path / "store")]) == 5
     (line,) = capsys.readouterr().err.splitlines()
     assert "MAST_API_TOKEN" in line
+
+
+def test_what_a_refused_token_did_not_bring_is_named(box, plan, tmp_path, monkeypatch, capsys):
+    from skystage import cli
+
+    made = exclusive(plan)
+    monkeypatch.setenv("MAST_API_TOKEN", "gone")
+    assert cli.run(["fetch", str(made.path), "--store", str(tmp_path / "store")]) == 4
+    line, _ = capsys.readouterr().err.splitlines()
+    (asset,) = made.assets()
+    assert line.startswith(f"failed   {asset.path}: MAST: the token was refused (environment)")
 
 
 def test_with_a_token_exclusive_data_come(box, plan, store, monkeypatch):

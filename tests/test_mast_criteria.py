@@ -390,6 +390,10 @@ def test_a_product_says_whether_anybody_may_have_it(rights, auth):
         ),
         ({"sci_pep_id": []}, "sci_pep_id: got an empty list"),
         ({"sci_pep_id": {"min": 2, "max": 1}}, "sci_pep_id: min 2 is more than max 1"),
+        ({"sci_instrume": "!STIS"}, "sci_instrume: got '!STIS' (allowed: one value, {min: , max: }"),
+        ({"sci_actual_duration": [5, ">=1000"]}, "sci_actual_duration: got '>=1000' (allowed: one value"),
+        ({"sci_actual_duration": "10..20"}, "sci_actual_duration: got '10..20' (allowed: one value"),
+        ({"sci_instrume": "STIS,ACS"}, "sci_instrume: got 'STIS,ACS' (allowed: one value"),
         ({"sci_pep_id": 1, "select": {"mrp_only": True}}, "select.mrp_only: products have no such column"),
     ],
 )

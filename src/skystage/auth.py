@@ -48,6 +48,22 @@ class Secret:
     found: str = ""
     """Where it was found, for people: ``environment``, the netrc file, ``argument``."""
 
+    def __post_init__(self) -> None:
+        """Refuse a token that no header can hold, here: who builds the header would repeat it in his error.
+
+        Raises
+        ------
+        CredentialsMissing
+            Without the token.
+        """
+        # A line break behind it is what files and variables made of files end with.
+        object.__setattr__(self, "token", self.token.strip())
+        if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
+            raise CredentialsMissing(
+                f"the token ({self.found or 'argument'}) has characters that no token has",
+                hint="it is one line of ASCII, without blanks: copy it again",
+            )
+
     def __bool__(self) -> bool:
         pairs = ((self.username, self.password), (self.client_id, self.client_secret))
         return bool(self.token) or any(all(pair) for pair in pairs)
@@ -519,11 +535,10 @@ class MastExclusive(Mast):
 def _in_keyring() -> Secret:
     """The token that astroquery's ``Observations.login(store_token=True)`` has kept."""
     import keyring
-    from keyring.errors import KeyringError
 
     try:
         token = keyring.get_password("astroquery:mast.stsci.edu.token", "masttoken")
-    except (KeyringError, OSError, RuntimeError):  # none on this machine, or it is locked
+    except Exception:  # noqa: BLE001 - none here, locked, or not to be loaded: each of them has errors of its own
         token = None
     return Secret(token=token or "", found="keyring" if token else "")
 

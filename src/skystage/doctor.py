@@ -101,7 +101,11 @@ def _log_in(scheme: str, access: Access) -> Iterator[Finding]:
 def _session(access: Access) -> Iterator[Finding]:
     """Whose session it is that MAST opens, if anybody's: most data are public."""
     subject, none = "MAST log-in", "none, and public data need none; for exclusive data set MAST_API_TOKEN"
-    secret = access.scheme("mast").secret
+    try:
+        secret = access.scheme("mast").secret
+    except SkystageError as error:
+        yield Finding(subject, False, error.message, error.hint)  # noqa: FBT003
+        return
     if not secret:
         yield Finding(subject, True, none)  # noqa: FBT003
         return

@@ -172,7 +172,7 @@ proved() {
 # The token goes by a pipe: arguments can be read by everybody on the machine.
 token() {
   if [ "$login" = mast ] && [ -n "${MAST_API_TOKEN:-}" ]; then
-    printf 'header = "Authorization: token %s"\n' "$MAST_API_TOKEN"
+    printf 'header = "Authorization: token %s"\n' "$(printf %s "$MAST_API_TOKEN" | tr -d '[:space:]"\\')"
   fi
 }
 

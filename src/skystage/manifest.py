@@ -125,7 +125,7 @@ def _rows(plan: Plan, store: Store, base: Path, written: Written) -> Iterator[tu
         if (receipt := store.receipt(asset)) is not None:
             path = os.path.relpath(store.path(asset).resolve(), base)
             written.assets += 1
-            yield path, "COMPLETE", "", https_url(receipt.source)
+            yield path, "COMPLETE", "", https_url(_came_from(asset, receipt))
         elif store.released(asset) is not None:
             written.assets += 1
             written.released += 1
@@ -137,6 +137,12 @@ def _rows(plan: Plan, store: Store, base: Path, written: Written) -> Iterator[tu
     for name, lacking in plan.unresolved():
         written.items += 1
         yield "", "ERROR", f"{name}: {lacking.key}: {lacking.reason}", ""
+
+
+def _came_from(asset: Asset, receipt: Receipt) -> str:
+    """The address that the plan has for where an asset came from: receipts keep no query."""
+    whole = (one.href for one in asset.sources if one.href.partition("?")[0] == receipt.source)
+    return next(whole, receipt.source)
 
 
 def _write_table(file: TextIO, rows: Iterable[tuple[str, ...]], *, commented: bool) -> None:

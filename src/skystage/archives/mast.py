@@ -365,7 +365,11 @@ def _keys(assets: Iterable[Asset], access: Access, known: Listings) -> dict[str,
     }
     asked = [uri for uri in uris if uri not in found]
     for at in range(0, len(asked), LOOKED_UP):
-        answers = places(asked[at : at + LOOKED_UP], access)
+        try:
+            answers = places(asked[at : at + LOOKED_UP], access)
+        except SearchError as error:
+            error.hint = "try again later; sources: [https] asks for no bucket"
+            raise
         known.put({f"place {uri}": key for uri, key in answers.items()})
         found |= answers
     return found

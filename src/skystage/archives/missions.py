@@ -8,6 +8,7 @@ are the same from both.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -86,9 +87,22 @@ class Criteria(Somewhere):
     @classmethod
     def _own_columns(cls, given: Any) -> Any:
         words = {"objectname", *cls.model_fields}
-        return {
-            name: value if name in words else canonical_value(name, value) for name, value in given.items()
-        }
+        return {name: value if name in words else _value(name, value) for name, value in given.items()}
+
+
+_OWN_SYNTAX = re.compile(r"[!<>].*|.*(\.\.|,).*", re.DOTALL)
+"""What the service would take for a condition, and not for a text."""
+
+
+def _value(name: str, given: Any) -> Json:
+    value = canonical_value(name, given)
+    for item in alternatives("", value):
+        if isinstance(item, str) and _OWN_SYNTAX.fullmatch(item):
+            # It would be asked for, and then tested as the text that it is: nothing would be left.
+            raise QueryError(
+                f"{name}: got {item!r}", hint="allowed: one value, {min: , max: }, or a list of these"
+            )
+    return value
 
 
 class Missions:

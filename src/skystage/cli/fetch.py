@@ -69,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         out_json(**result)
     for item in result["failed"]:
-        say(f"failed   {item['message']}")
+        # A log-in that is refused is named by its service: that of all files.
+        named = "" if item["asset"] in item["message"] else f"{item['asset']}: "
+        say(f"failed   {named}{item['message']}")
     say(
         f"staged   {result['staged']:,} of {result['planned']:,} assets ({result['already']:,} already)"
         f"{_and(result['released'])}, {size_text(result['bytes_moved'])} moved, "

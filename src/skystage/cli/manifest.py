@@ -32,5 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
     if written.released:
         say(f"{written.released:,} of them are released: their hrefs lead to the archive")
     if written.missing:
-        say(f"{written.missing:,} planned assets are not staged and not in it")
+        listed = "listed in it as ERROR" if arguments.output.suffix in (".ecsv", ".csv") else "not in it"
+        say(f"{written.missing:,} planned assets are not staged and {listed}")
     return FAILED if written.missing else DONE

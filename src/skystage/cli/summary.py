@@ -33,7 +33,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a row for each stack, or for each date."""
-    from skystage.report import stacks
+    from skystage.report import UNKNOWN, stacks
     from skystage.searching import opened
 
     found = opened(arguments.plan)
@@ -45,9 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         out_json(stacks=[stack.to_json(scenes=arguments.scenes) for stack in groups])
         return DONE
-    rows = [_stack_row(stack) for stack in groups]
+    # What no satellite on a track saw, such as the stars, is told by the stack's own name.
+    tracks = not groups or any({one.direction, one.path, one.frame} != {UNKNOWN} for one in groups)
     table(
-        ("direction", "path", "frame", "granules", "dates", "first", "last", "gap", "platforms", "size"), rows
+        (
+            *(("direction", "path", "frame") if tracks else ("stack",)),
+            *("granules", "dates", "first", "last", "gap", "platforms", "size"),
+        ),
+        [_stack_row(stack, tracks=tracks) for stack in groups],
     )
     if paid := sum(stack.paid_bytes for stack in groups):
         say(f"the requester pays for {size_text(paid)} of it")
@@ -99,11 +104,9 @@ def _date_row(track: Track, one: Pass, least: float) -> tuple[str, ...]:
     )
 
 
-def _stack_row(stack: Stack) -> tuple[str, ...]:
+def _stack_row(stack: Stack, *, tracks: bool) -> tuple[str, ...]:
     return (
-        stack.direction,
-        stack.path,
-        stack.frame,
+        *((stack.direction, stack.path, stack.frame) if tracks else (stack.key,)),
         str(len(stack.scenes)),
         str(len(stack.dates)),
         stack.dates[0] if stack.dates else "",

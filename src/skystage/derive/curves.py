@@ -365,8 +365,13 @@ def _curve(hdu: BinTableHDU, primary: Any, name: str, flux: str, quality: str | 
         column(error, values(error, "f8", np.nan), "flux_err"),
         column(flagged, flags, "quality"),
         Column("good", good, "", "time and flux are numbers, and no bad flag is set"),
-        *(column(own, values(own, "f8", np.nan), there[own].name) for own in there if own not in roles),
     ]
+    ours = {one.name for one in columns}
+    for own in there:
+        if own not in roles:
+            name = there[own].name
+            # In capitals, where it is called as one of ours.
+            columns.append(column(own, values(own, "f8", np.nan), own if name in ours else name))
     return Curve(
         columns=tuple(columns),
         target=str(said("OBJECT") or ""),

@@ -200,6 +200,11 @@ def extract_all(
             done = _staged(asset, plan, store, options).run(out)
         except TransferError as error:
             outcome.failures[asset.path] = error
+        except (SkystageError, OSError):  # of the disk, or a package: of no file
+            raise
+        except Exception as error:  # noqa: BLE001 - what one file does to the tools must not cost the others
+            message = f"{asset.path}: {type(error).__name__}: {error}"
+            outcome.failures[asset.path] = TransferError(message, hint="please report this")
         else:
             (outcome.skipped if done.skipped else outcome.made).append(done)
     if together is not None:
