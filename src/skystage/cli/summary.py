@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skystage.cli.output import DONE, out, out_json, say, size_text, table
+from skystage.cli.output import DONE, out, out_json, say, size_text, sizes_text, table
 from skystage.errors import QueryError
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     table(
         ("direction", "path", "frame", "granules", "dates", "first", "last", "gap", "platforms", "size"), rows
     )
-    if paid := sum(stack.paid_bytes for stack in groups):
-        say(f"the requester pays for {size_text(paid)} of it")
+    paid, unsized = sum(one.paid_bytes for one in groups), sum(one.paid_unsized for one in groups)
+    if paid or unsized:
+        say(f"the requester pays for {sizes_text(paid, unsized)} of it")
     if arguments.scenes:
         for stack in groups:
             out(f"\n{stack.key}")
@@ -100,10 +101,14 @@ def _date_row(track: Track, one: Pass, least: float) -> tuple[str, ...]:
 
 
 def _stack_row(stack: Stack) -> tuple[str, ...]:
+    from skystage.report import UNKNOWN
+
+    # What has neither path nor frame, as a collection or a target, goes by its own name.
+    nameless = stack.path == stack.frame == UNKNOWN
     return (
         stack.direction,
         stack.path,
-        stack.frame,
+        stack.key if nameless else stack.frame,
         str(len(stack.scenes)),
         str(len(stack.dates)),
         stack.dates[0] if stack.dates else "",
