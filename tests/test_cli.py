@@ -60,7 +60,7 @@ def test_a_plan_is_made_fetched_verified_and_listed(box, run, ask, tmp_path):
     assert code == 0
     assert set(made) == {
         *("granules", "assets", "bytes", "hits", "truncated", "unresolved", "degraded", "dropped", "notes"),
-        *("paid", "paid_bytes", "digest"),
+        *("paid", "paid_bytes", "paid_unsized", "digest"),
     }
     code, out, _ = run("fetch", plan, "--store", store, "--json")
     fetched = json.loads(out)

@@ -433,6 +433,13 @@ def test_a_filter_on_a_unit_is_an_error_and_no_empty_plan():
     )
 
 
+def test_a_summary_tells_collections_apart(box, build, capsys):
+    plan = build(TUTORIAL)
+    assert cli.run(["summary", str(plan.path)]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.split()[2] for row in rows] == KINDS
+
+
 def test_labels_are_no_part_of_what_is_searched():
     asked = parse_query(TUTORIAL)
     assert asked.to_json()["labels"] == LABELS

@@ -39,6 +39,10 @@ PAID = {"storage:requester_pays": True, "file:size": SIZE}
 ASSETS = {
     "by_https": {"href": "https://dear-data.s3-us-west-2.amazonaws.com/a%20b.bin", **PAID},
     "by_s3": {"href": "s3://dear-data/a b.bin", **PAID},
+    "unsized": {
+        "href": "https://dear-data.s3.us-west-2.amazonaws.com/a%20b.bin",
+        "storage:requester_pays": True,
+    },
     "dotted": {"href": "s3://dear.dotted/a b.bin", **PAID},
     "free": {"href": "s3://open.data/free.bin", "file:size": SIZE},
     "mirrored": {
@@ -112,6 +116,17 @@ def test_what_will_be_paid_is_counted_before_and_then_had(box, plan, tmp_path, c
     assert len([one for one in box.requests() if one["host"].endswith(".s3-us-west-2.amazonaws.com")]) == 1
 
 
+def test_what_is_paid_for_is_said_where_nobody_knows_how_much(box, plan, tmp_path, capsys):
+    found, said = plan("by_s3", "unsized", requester_pays=True)
+    assert (found["paid"], found["paid_bytes"], found["paid_unsized"]) == (2, SIZE, 1)
+    assert "paid           2 assets, 10.2 kB and 1 of unknown size: the requester pays for them" in said
+    assert cli.run(["summary", str(tmp_path / "plan")]) == 0
+    assert "the requester pays for 10.2 kB and 1 of unknown size of it" in capsys.readouterr().err
+    assert cli.run(["summary", str(tmp_path / "plan"), "--json"]) == 0
+    (stack,) = json.loads(capsys.readouterr().out)["stacks"]
+    assert (stack["paid_bytes"], stack["paid_unsized"]) == (SIZE, 1)
+
+
 def test_what_is_free_somewhere_is_never_paid_for(box, plan, tmp_path):
     found, _ = plan("mirrored", requester_pays=True)
     assert (found["assets"], found["paid"]) == (1, 0)
@@ -142,6 +157,9 @@ def test_a_label_that_costs_is_not_read_without_a_yes(box, plan):
     assert box.requests() == []
     assert (found["assets"], found["unresolved"]) == (1, 1)
     assert "i: by_s3: only where the requester pays" in said
+    # Wanted itself, it is lacking once.
+    found, said = plan("by_s3", labels=labels)
+    assert (found["assets"], found["unresolved"]) == (0, 1)
     # What a filter wants to know of it is not known: nothing of the granule is planned.
     found, said = plan("free", labels=labels, filter={"angle": {"max": 45}})
     assert (found["assets"], found["unresolved"]) == (0, 1)

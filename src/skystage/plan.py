@@ -56,10 +56,12 @@ class Totals:
     """Assets that the requester pays for."""
     paid_bytes: int = 0
     """Theirs, as far as the archive says their sizes."""
+    paid_unsized: int = 0
+    """Those of them of which it does not."""
 
     def to_json(self) -> dict[str, Json]:
         """As the header holds it; who pays nothing reads nothing of it."""
-        paid = {"paid": self.paid, "paid_bytes": self.paid_bytes} if self.paid else {}
+        paid = {"paid": self.paid, "paid_bytes": self.paid_bytes, "paid_unsized": self.paid_unsized}
         return {
             "granules": self.granules,
             "assets": self.assets,
@@ -67,7 +69,7 @@ class Totals:
             "unsized": self.unsized,
             "unresolved": self.unresolved,
             "dropped": dict(self.dropped),
-            **paid,
+            **(paid if self.paid else {}),
         }
 
 
@@ -322,7 +324,8 @@ class _Counts:
     """Totals, counted while the lines go by."""
 
     def __init__(self) -> None:
-        self._granules = self._unresolved = self._bytes = self._unsized = self._paid = self._paid_bytes = 0
+        self._granules = self._unresolved = self._bytes = self._unsized = 0
+        self._paid = self._paid_bytes = self._paid_unsized = 0
         self._once = Once()
         self._dropped: Counter[str] = Counter()
 
@@ -351,6 +354,7 @@ class _Counts:
             dropped=dict(sorted(self._dropped.items())),
             paid=self._paid,
             paid_bytes=self._paid_bytes,
+            paid_unsized=self._paid_unsized,
         )
 
     def _assets(self, assets: Iterable[Asset]) -> None:
@@ -360,6 +364,7 @@ class _Counts:
                 self._unsized += asset.size is None
                 self._paid += asset.paid
                 self._paid_bytes += asset.paid * (asset.size or 0)
+                self._paid_unsized += asset.paid and asset.size is None
 
 
 def as_line(value: Json) -> bytes:

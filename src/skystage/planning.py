@@ -175,9 +175,10 @@ def _with_wanted_assets(granule: Granule, query: Query, wanted: Sequence[str]) -
     if query.select:
         assets = tuple(asset for asset in assets if filters.selects(query.select, asset))
     found = [affordable(asset, query) for asset in assets]
-    paid = tuple(one for one in found if isinstance(one, Unresolved))
-    assets = tuple(one for one in found if isinstance(one, Asset))
     said = {item.key for item in granule.unresolved}
+    # Of a label it has been said before.
+    paid = tuple(one for one in found if isinstance(one, Unresolved) and one.key not in said)
+    assets = tuple(one for one in found if isinstance(one, Asset))
     lacking = tuple(
         Unresolved(key=key, reason="the archive lists no such file")
         for key in wanted

@@ -39,6 +39,8 @@ class Stack:
         Of all their assets, shared ones once; assets of unknown size count nothing.
     paid_bytes
         Of those that the requester pays for.
+    paid_unsized
+        How many of those are of unknown size.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Stack:
     platforms: tuple[str, ...]
     bytes: int
     paid_bytes: int = 0
+    paid_unsized: int = 0
 
     @property
     def granules(self) -> tuple[str, ...]:
@@ -72,6 +75,7 @@ class Stack:
             "platforms": list(self.platforms),
             "bytes": self.bytes,
             "paid_bytes": self.paid_bytes,
+            "paid_unsized": self.paid_unsized,
         }
         if scenes:
             out["scenes"] = [{"id": one.id, "start": one.start and iso(one.start)} for one in self.scenes]
@@ -100,7 +104,7 @@ class _Members:
         self._properties: Mapping[str, Json] = {}
         self._platforms: set[str] = set()
         self._once = Once()
-        self._bytes = self._paid = 0
+        self._bytes = self._paid = self._paid_unsized = 0
 
     def add(self, granule: Granule) -> None:
         place = (granule.start is None, granule.start, granule.id)
@@ -112,6 +116,7 @@ class _Members:
             if self._once.first(asset):
                 self._bytes += asset.size or 0
                 self._paid += asset.paid * (asset.size or 0)
+                self._paid_unsized += asset.paid and asset.size is None
 
     def stack(self, key: str) -> Stack:
         scenes = tuple(Scene(name, start) for _, start, name in sorted(self._order))
@@ -131,6 +136,7 @@ class _Members:
             platforms=tuple(sorted(self._platforms)),
             bytes=self._bytes,
             paid_bytes=self._paid,
+            paid_unsized=self._paid_unsized,
         )
 
 

@@ -56,6 +56,11 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         out("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def sizes_text(count: int, unsized: int) -> str:
+    """The bytes of several files, and of how many nobody says the size."""
+    return size_text(count) + (f" and {unsized:,} of unknown size" if unsized else "")
+
+
 def size_text(count: int) -> str:
     """Bytes as people read them: 1.5 GB."""
     size = float(count)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from skystage.cli.arguments import keep, read_query
-from skystage.cli.output import DONE, NOTHING, out_array, out_json, say, size_text
+from skystage.cli.output import DONE, NOTHING, out_array, out_json, say, sizes_text
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
             "bytes": totals.bytes,
             "paid": totals.paid,
             "paid_bytes": totals.paid_bytes,
+            "paid_unsized": totals.paid_unsized,
             "hits": header.hits,
             "truncated": header.truncated,
             "unresolved": totals.unresolved,
@@ -56,10 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             out_json(**counts)
     say(*header.notes)
-    more = f" and {totals.unsized:,} of unknown size" if totals.unsized else ""
-    say(f"kept     {totals.granules:>7,} granules, {totals.assets:,} assets, {size_text(totals.bytes)}{more}")
+    size = sizes_text(totals.bytes, totals.unsized)
+    say(f"kept     {totals.granules:>7,} granules, {totals.assets:,} assets, {size}")
     if totals.paid:
-        say(f"paid     {totals.paid:>7,} assets, {size_text(totals.paid_bytes)}: the requester pays for them")
+        size = sizes_text(totals.paid_bytes, totals.paid_unsized)
+        say(f"paid     {totals.paid:>7,} assets, {size}: the requester pays for them")
     for reason, count in totals.dropped.items():
         say(f"dropped  {count:>7,} {reason}")
     if arguments.explain and not arguments.json:

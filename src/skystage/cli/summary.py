@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skystage.cli.output import DONE, out, out_json, say, size_text, table
+from skystage.cli.output import DONE, out, out_json, say, size_text, sizes_text, table
 from skystage.errors import QueryError
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         ),
         [_stack_row(stack, tracks=tracks) for stack in groups],
     )
-    if paid := sum(stack.paid_bytes for stack in groups):
-        say(f"the requester pays for {size_text(paid)} of it")
+    paid, unsized = sum(one.paid_bytes for one in groups), sum(one.paid_unsized for one in groups)
+    if paid or unsized:
+        say(f"the requester pays for {sizes_text(paid, unsized)} of it")
     if arguments.scenes:
         for stack in groups:
             out(f"\n{stack.key}")
