@@ -437,7 +437,7 @@ def test_a_summary_tells_collections_apart(box, build, capsys):
     plan = build(TUTORIAL)
     assert cli.run(["summary", str(plan.path)]) == 0
     rows = capsys.readouterr().out.splitlines()[1:]
-    assert [row.split()[2] for row in rows] == KINDS
+    assert [row.split()[0] for row in rows] == KINDS
 
 
 def test_labels_are_no_part_of_what_is_searched():
