@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+import shapely
+from shapely.geometry import shape
+
 from skystage import aoi, auth, multihash, s3
 from skystage.archives.components import component, directory
 from skystage.model import Asset, Granule, Json, Source, Unresolved, from_iso
@@ -61,12 +64,17 @@ def granule(item: Mapping[str, Json], base: str, *, collection: str) -> Granule:
         start=start,
         stop=_moment(said.get("end_datetime")) or start,
         body=_body(said),
-        geometry=None if item.get("geometry") is None else aoi.split(item["geometry"]),
+        geometry=_footprint(item.get("geometry")),
         stack=_stack(said, collection),
         properties=said,
         assets=assets,
         unresolved=lacking,
     )
+
+
+def _footprint(said: Json) -> dict[str, Json] | None:
+    """The geometry of an item; one without a place is none."""
+    return None if said is None or shapely.is_empty(shape(said)) else aoi.split(said)
 
 
 def _moment(text: Json) -> datetime | None:
