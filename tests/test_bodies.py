@@ -130,6 +130,36 @@ def test_a_search_is_geoparquet_in_the_system_of_its_body(tmp_path, capsys, body
     assert frame["assets"][0]["image"]["href"] == "https://b.s3-us-west-2.amazonaws.com/x.tif"
 
 
+@pytest.mark.parametrize(
+    ("geometry", "bbox"),
+    [
+        (None, None),
+        ({"type": "Polygon", "coordinates": []}, None),
+        ({"type": "MultiPolygon", "coordinates": [[[]]]}, None),
+        (
+            {"type": "GeometryCollection", "geometries": [{"type": "Point", "coordinates": [1, 2]}]},
+            [1, 2, 1, 2],
+        ),
+    ],
+)
+def test_items_of_any_footprint_or_none_are_geoparquet(tmp_path, capsys, geometry, bbox):
+    geopandas = pytest.importorskip("geopandas")
+    pytest.importorskip("rustac")
+    pytest.importorskip("pyarrow")
+    placed = {**items.found_item(ONE), "collection": "kaguya"}
+    other = {**placed, "id": "TC2", "geometry": geometry}
+    found = granule(other, "https://x.org/", collection="kaguya")
+    assert items.found_item(found).get("bbox") == bbox
+    said = {"type": "FeatureCollection", "features": [placed, other]}
+    (tmp_path / "items.json").write_text(json.dumps(said))
+    (tmp_path / "query.json").write_text(json.dumps({"archive": "stac", "url": str(tmp_path / "items.json")}))
+    out = tmp_path / "items.parquet"
+    assert cli.run(["search", str(tmp_path / "query.json"), "-o", str(out)]) == 0, capsys.readouterr().err
+    frame = geopandas.read_parquet(out).set_index("id")
+    assert frame.crs == "IAU_2015:30100"
+    assert list(frame.geometry.is_empty[["TC1", "TC2"]]) == [False, bbox is None]
+
+
 def test_a_file_of_several_bodies_is_refused(tmp_path):
     with pytest.raises(SkystageError, match="one table has one coordinate system"):
         items.write_parquet(tmp_path / "x.parquet", [], {"moon", "mars"})

@@ -101,6 +101,16 @@ def test_what_the_requester_pays_for_or_is_one_of_several_versions_is_in_no_list
         assert not [line for line in write([paid]) if "s3://b" in line or "amazonaws" in line], name
 
 
+@pytest.mark.parametrize("key", ["a\nb", "a\n--config=x", "a\r", "a\u2028b", "a\0"])
+def test_a_key_that_would_be_two_lines_is_in_no_list_of_keys(key):
+    broken = asset("k", f"s3://{WEST}/{key}")
+    assert [name for name in export.FORMATS if export.can_list(name, broken)] == [
+        "aria2", "curl", "rclone-urls", "urls",
+    ]  # fmt: skip
+    for name, write in export.FORMATS.items():
+        assert not any(key in line for line in write([broken])), name
+
+
 @pytest.mark.parametrize(("form", "count"), [("s3", 1), ("rclone", 1), ("urls", 2), ("curl", 2)])
 def test_what_is_not_in_a_list_is_said(tmp_path, capsys, form, count):
     other = asset("x", "https://data.example.org/x")

@@ -100,9 +100,13 @@ def rclone_urls(assets: Iterable[Asset]) -> Iterator[str]:
 
 
 def s3_object(asset: Asset) -> S3Object | None:
-    """Where an asset lies in S3 for everybody; None if it does not, or only as one of several versions."""
+    """Where an asset lies in S3 for everybody; None if it does not, or only as one of several versions.
+
+    A key with a line break or the like is none either: in a list of lines it would be two.
+    """
     found = (s3href.parse(source.href) for source in asset.sources if _plain(source) and source.auth is None)
-    return next((one for one in found if one is not None and one.version is None), None)
+    listed = (one for one in found if one is not None and one.version is None and one.uri.isprintable())
+    return next(listed, None)
 
 
 def can_list(name: str, asset: Asset) -> bool:

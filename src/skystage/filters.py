@@ -117,6 +117,25 @@ class Filter:
                 _pick(spool, name, self._asked[name])
 
 
+def asked(query: Query, archive: Archive) -> Callable[[Granule], str | None]:
+    """Why a granule is not what the archive was asked for; None if it is.
+
+    Some servers ignore a criterion without a word.
+    """
+    from skystage import aoi
+
+    again = Filter(archive.checks(query), properties=archive.properties)
+    area = None if query.area is None else aoi.Area(query.area)
+
+    def reason(granule: Granule) -> str | None:
+        if (failed := again.reason(granule)) is not None:
+            return failed
+        outside = area is not None and (granule.geometry is None or not area.intersects(granule.geometry))
+        return "area" if outside else None
+
+    return reason
+
+
 def dedupe(spool: Spool) -> None:
     """Of several processings of one sensing keep the newest; the rest is dropped as ``superseded``."""
     older: list[int] = []

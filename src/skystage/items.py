@@ -79,8 +79,7 @@ def _asset(asset: Asset) -> dict[str, Json]:
 
 def bbox(geometry: Json) -> list[float]:
     """West, south, east, north; west > east where the parts lie on both sides of the antimeridian."""
-    shells = geometry["coordinates"]
-    parts = [list(_points(part)) for part in (shells if geometry["type"].startswith("Multi") else [shells])]
+    parts = [list(_points(part)) for part in _parts(geometry)]
     boxes = [(min(x), min(y), max(x), max(y)) for x, y in (zip(*part, strict=True) for part in parts)]
     south, north = min(box[1] for box in boxes), max(box[3] for box in boxes)
     west, east = min(box[0] for box in boxes), max(box[2] for box in boxes)
@@ -88,6 +87,17 @@ def bbox(geometry: Json) -> list[float]:
         west = min(box[0] for box in boxes if box[2] == 180)
         east = max(box[2] for box in boxes if box[0] == -180)
     return [west, south, east, north]
+
+
+def _parts(geometry: Json) -> Iterator[Json]:
+    """The coordinates of each part."""
+    if geometry["type"] == "GeometryCollection":
+        for one in geometry["geometries"]:
+            yield from _parts(one)
+    elif geometry["type"].startswith("Multi"):
+        yield from geometry["coordinates"]
+    else:
+        yield geometry["coordinates"]
 
 
 def _points(coordinates: Json) -> Iterator[tuple[float, float]]:
@@ -114,6 +124,9 @@ def the_body(bodies: Collection[str]) -> str:
     return next(iter(bodies), "earth")
 
 
+_NOWHERE: Json = {"type": "GeometryCollection", "geometries": []}
+
+
 def write_parquet(path: Path, items: list[Json], bodies: Collection[str]) -> None:
     """Write items as GeoParquet, in the coordinate system of their body.
 
@@ -129,10 +142,12 @@ def write_parquet(path: Path, items: list[Json], bodies: Collection[str]) -> Non
         raise SkystageError(
             f"{path}: GeoParquet needs the package rustac", hint="pip install 'skystage[parquet]'"
         ) from error
+    # The package does not take an item without a footprint: an empty one says the same.
+    placed = [{**one, "geometry": one["geometry"] or _NOWHERE} for one in items]
     with whole(path) as part:
 
         async def run() -> None:
-            await rustac.write(str(part), items)
+            await rustac.write(str(part), placed)
 
         asyncio.run(run())
         if body != "earth":

@@ -120,20 +120,14 @@ def build(query: Query, path: Path | str, access: Access, *, searched: SearchFil
 
 
 def _first_reason(query: Query, archive: Archive, asked: Filter) -> Callable[[Granule], str | None]:
-    """Why a granule is dropped when it is looked at alone: the first step's reason that has one.
+    """Why a granule is dropped when it is looked at alone: the first step's reason that has one."""
+    from skystage import filters
 
-    What the server was asked is tested again: some ignore a criterion without a word.
-    """
-    from skystage import aoi, filters
-
-    again = filters.Filter(archive.checks(query), properties=archive.properties)
-    area = None if query.area is None else aoi.Area(query.area)
+    again = filters.asked(query, archive)
 
     def reason(granule: Granule) -> str | None:
-        if (failed := again.reason(granule)) is not None:
+        if (failed := again(granule)) is not None:
             return failed
-        if area is not None and (granule.geometry is None or not area.intersects(granule.geometry)):
-            return "area"
         if query.offline == "drop" and archive.offline(granule):
             return "offline"
         return asked.reason(granule)

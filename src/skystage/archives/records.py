@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import shapely
 from shapely.errors import ShapelyError
+from shapely.geometry import shape
 
 from skystage import aoi
 from skystage.errors import SearchError
@@ -83,7 +85,7 @@ def whole(
 
 
 def footprint(said: Json) -> dict[str, Json] | None:
-    """A record's GeoJSON as a granule has it; None where the record has none.
+    """A record's GeoJSON as a granule has it; None where the record has none, or one without a place.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def footprint(said: Json) -> dict[str, Json] | None:
         if part["coordinates"] != []:
             _positions(part["coordinates"])
     _plain(said)
-    return aoi.split(said)
+    return None if shapely.is_empty(shape(said)) else aoi.split(said)
 
 
 def _positions(said: Json) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from skystage import bodies
+from skystage import bodies, filters
 from skystage.archives import Search, cdse_records
 from skystage.archives.records import reading
 from skystage.archives.stac_items import ARCHIVE, granule
@@ -165,7 +165,7 @@ class Stac:
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""
         search = Search(iter(()))
-        search.granules = cdse_records.parted(_search(query, access, search))
+        search.granules = cdse_records.parted(_search(query, access, search, filters.asked(query, self)))
         return search
 
     def checks(self, query: Query) -> dict[str, Json]:
@@ -237,7 +237,9 @@ class _Answer:
         self.collections.add(item.collection)
 
 
-def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
+def _search(
+    query: Query, access: Access, search: Search, fails: Callable[[Granule], str | None]
+) -> Iterator[Granule]:
     from pystac_client.conformance import ConformanceClasses
     from pystac_client.exceptions import APIError
 
@@ -247,6 +249,7 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
     answer = _Answer()
     unseen = set(asked.get("ids", ()))
     keep, matches = _kept_properties(asked), _matcher(asked.get("cql2"))
+    passed = 0
     try:
         landing = _landing(io, url)
         client = None
@@ -269,18 +272,20 @@ def _search(query: Query, access: Access, search: Search) -> Iterator[Granule]:
                 item.said["properties"] = {**item.said["properties"], **matches(item.said)}
             if keep is not None:
                 item.said["properties"] = {k: v for k, v in item.said["properties"].items() if k in keep}
-            yield granule(item.said, item.base, collection=item.collection)
-            if cap is not None and search.received >= cap:
+            found = granule(item.said, item.base, collection=item.collection)
+            yield found
+            passed += cap is not None and fails(found) is None
+            if passed == cap:
                 break
         _refuse_unknown(asked.get("collections", ()), answer, client)
     except APIError as error:
         raise SearchError(f"stac: {url}: {error}") from error
     came = len(answer.came)
     search.hits += came if answer.matched is None else answer.matched
-    search.truncated = search.received < search.hits or (cap is not None and search.received >= cap)
+    enough = passed == cap
+    search.truncated = search.received < search.hits or enough
     search.missing = [] if cap is not None else sorted(unseen)
-    expected = search.hits if cap is None else min(cap, search.hits)
-    if came < expected and not query.allow_incomplete:
+    if came < search.hits and not enough and not query.allow_incomplete:
         raise IncompleteSearch(
             f"stac: {url} counted {search.hits:,} items and delivered {came:,} different ones",
             hint="try again; `allow_incomplete: true` accepts it",

@@ -65,17 +65,19 @@ class Table:
             raise FetchFailed(failures, self.labels + len(failures))
 
 
-def asked(plan: Plan) -> tuple[str, Mapping[str, str]]:
-    """The key of the labels that the plan's query names, and the values in them.
+def asked(query: Mapping[str, Json]) -> tuple[str, Mapping[str, str]]:
+    """The key of the labels that a query names, and the values in them, if it stages them.
 
     Raises
     ------
     QueryError
-        If it names none.
+        If it does not.
     """
-    if labels := plan.query.get("labels"):
-        return labels["asset"], labels["values"]
-    raise QueryError(f"{plan.path}: its query has no labels", hint="say which, and what of them")
+    if not (labels := query.get("labels")):
+        raise QueryError("labels: the query names none", hint="say which asset is the label, and what of it")
+    if (wanted := query.get("assets")) and labels["asset"] not in wanted:
+        raise QueryError(f"labels: {labels['asset']!r} is not staged", hint="name it under assets: as well")
+    return labels["asset"], labels["values"]
 
 
 def table(plan: Plan, store: Store, key: str, values: Mapping[str, str]) -> Table:

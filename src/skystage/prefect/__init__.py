@@ -12,6 +12,7 @@ from skystage.prefect.blocks import CdseCredentials, MastCredentials
 from skystage.prefect.flows import (
     WINDOW,
     check_bands,
+    check_labels,
     check_lightcurves,
     fetch_everything,
     finish,
@@ -48,6 +49,7 @@ __all__ = [
     "CdseCredentials",
     "MastCredentials",
     "check_bands",
+    "check_labels",
     "check_lightcurves",
     "contact_sheet",
     "count_batches",

@@ -87,6 +87,20 @@ def check_lightcurves(lightcurves: dict[str, Json]) -> None:
     read(lightcurves)
 
 
+def check_labels(query: dict[str, Json] | None, *, plan: str) -> None:
+    """Look at whether labels are staged, before anything is asked or fetched; see `check_bands`.
+
+    Raises
+    ------
+    QueryError
+        If they are not.
+    """
+    from skystage.derive.labels import asked
+
+    if plan or query:
+        asked(Plan(plan).query if plan else queries.parse(query or {}).to_json())
+
+
 def fetch_everything(
     plan: Path, store: Path, *, granules: int, jobs: int, task: Task[..., Any] = fetch_batch
 ) -> None:

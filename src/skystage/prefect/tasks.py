@@ -499,7 +499,7 @@ def tabulate_labels(plan: Path, store: Path, path: Path) -> Path:
     from skystage.derive import labels
 
     whole = Plan(plan)
-    found = labels.table(whole, Store(store, read_only=True), *labels.asked(whole))
+    found = labels.table(whole, Store(store, read_only=True), *labels.asked(whole.query))
     labels.write(found, path)
     get_run_logger().info("%s labels, %s values in %s", found.labels, len(found.rows), path)
     found.raise_for_failures()
