@@ -140,7 +140,12 @@ def _check(found: Granule | Asset) -> None:
             raise TypeError(f"size: {asset.size!r} is no number of bytes")
         for source in asset.sources:
             _texts(href=source.href)
-    _plain(found.to_json())
+    # Not all of it as JSON: that would take as long again as to make it.
+    gaps = [one.to_json() for one in found.unresolved] if isinstance(found, Granule) else []
+    _plain([found.properties, gaps, [(one.key, one.path, one.media_type, one.properties) for one in assets]])
+    for asset in assets:
+        for source in asset.sources:
+            source.href.encode()
 
 
 def _texts(**fields: object) -> None:
