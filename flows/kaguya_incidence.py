@@ -16,6 +16,7 @@ from pydantic import Field
 
 from skystage.prefect import (
     WINDOW,
+    check_labels,
     fetch_everything,
     fetch_products,
     main,
@@ -68,6 +69,8 @@ def kaguya_incidence(
     SkystageError
         If anything could not be staged or read; all else that was fetched is staged.
     """
+    if labels:
+        check_labels(query, plan=plan)
     made = planned(query, results, plan=plan, allow_empty=allow_empty)
     where = Path(store) if store else results / "store"
     fetch_everything(made, where, granules=batch_granules, jobs=jobs, task=fetch_products)

@@ -180,6 +180,7 @@ def test_a_table_has_its_heap():
         (header(("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 1), ("NAXIS1", -1)), "describes no data"),
         (header(("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 1)), "NAXIS1 is missing"),
         (primary().replace(b"END ", b"XND "), "HDU 0: its header is cut"),
+        (primary().replace(b"BITPIX  =  ", b"BITPIX  = \x1b"), r"HDU 0: its BITPIX is \? "),
     ],
 )
 def test_a_header_that_describes_nothing_is_named(content, problem):

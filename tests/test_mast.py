@@ -264,7 +264,7 @@ def test_a_question_that_takes_for_ever_is_given_up(box, access, monkeypatch):
 @pytest.mark.parametrize(
     ("rule", "kind", "words"),
     [
-        ({"body": json.dumps({"status": "ERROR", "msg": "no\nsuch"})}, SearchError, "MAST: no such"),
+        ({"body": json.dumps({"status": "ERROR", "msg": "no\n\x1bsuch"})}, SearchError, "MAST: no such"),
         ({"body": json.dumps({"status": "ERROR"})}, SearchError, "refused"),
         ({"body": "[]"}, CatalogueUnavailable, "not one of its own"),
         ({"body": "<html>"}, CatalogueUnavailable, "not one of its own"),

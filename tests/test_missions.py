@@ -127,6 +127,18 @@ def test_fewer_than_were_counted_are_an_error_unless_that_is_allowed(box, access
     assert found(access, sci_pep_id=7291, allow_incomplete=True)[0] == {}
 
 
+def test_a_page_that_comes_again_and_again_is_not_taken_for_others(box, access, monkeypatch):
+    monkeypatch.setattr(missions, "PAGE", 2)
+    page = {
+        "info": [{"column_name": "sci_data_set_name"}],
+        "results": [["O58701010"], ["O58701020"]],
+        "totalResults": 5,
+    }
+    box.set_faults([{"match": {"path": "/search/hst/api/v0.1/search"}, "body": json.dumps(page)}])
+    with pytest.raises(IncompleteSearch, match="counted 5 data sets and delivered 2"):
+        found(access, sci_pep_id=7291)
+
+
 @pytest.mark.parametrize(
     ("path", "answer"),
     [

@@ -115,6 +115,16 @@ def bytes_requested(box) -> list[str]:
     ]
 
 
+def test_a_table_of_labels_that_are_not_staged_is_refused_at_once(box, snakemake):
+    query = yaml.safe_load((ROOT / "config" / "kaguya_incidence.yaml").read_text())["query"]
+    said = snakemake(ok=False, query={**query, "assets": ["image"]}, labels="csv").stdout
+    assert "config: labels: 'caminfo_pvl' is not staged (name it under assets: as well)" in said
+    del query["labels"], query["filter"]
+    said = snakemake(ok=False, query=query, labels="csv").stdout
+    assert "config: labels: the query names none" in said
+    assert box.requests() == []
+
+
 def test_the_query_is_staged_and_a_second_run_does_nothing_and_no_secret_is_seen(
     box, work, snakemake, tmp_path, monkeypatch, with_orbits
 ):

@@ -117,20 +117,29 @@ class Filter:
                 _pick(spool, name, self._asked[name])
 
 
-def asked(query: Query, archive: Archive) -> Callable[[Granule], str | None]:
-    """Why a granule is not what the archive was asked for; None if it is.
+def asked(
+    checks: Mapping[str, Json], area: Mapping[str, Json] | None, properties: Mapping[str, str]
+) -> Callable[[Granule], str | None]:
+    """Why a granule is not what an archive was asked for; None if it is.
 
     Some servers ignore a criterion without a word.
+
+    Parameters
+    ----------
+    checks, properties
+        The archive's: see `skystage.archives.Archive`.
+    area
+        The query's.
     """
     from skystage import aoi
 
-    again = Filter(archive.checks(query), properties=archive.properties)
-    area = None if query.area is None else aoi.Area(query.area)
+    again = Filter(checks, properties=properties)
+    within = None if area is None else aoi.Area(area)
 
     def reason(granule: Granule) -> str | None:
         if (failed := again.reason(granule)) is not None:
             return failed
-        outside = area is not None and (granule.geometry is None or not area.intersects(granule.geometry))
+        outside = within is not None and (granule.geometry is None or not within.intersects(granule.geometry))
         return "area" if outside else None
 
     return reason

@@ -118,7 +118,8 @@ def _cards(block: bytes) -> Iterator[tuple[str, str]]:
         if keyword == LAST:
             return
         if card[8:10] == "= " and _KEPT.fullmatch(keyword):
-            yield keyword, card[10:]
+            # Errors repeat it, and a terminal would obey what is in a damaged one.
+            yield keyword, "".join(one if one.isprintable() else "?" for one in card[10:])
 
 
 def _text(cards: Mapping[str, str], keyword: str, name: str) -> str:

@@ -123,7 +123,7 @@ def _first_reason(query: Query, archive: Archive, asked: Filter) -> Callable[[Gr
     """Why a granule is dropped when it is looked at alone: the first step's reason that has one."""
     from skystage import filters
 
-    again = filters.asked(query, archive)
+    again = filters.asked(archive.checks(query), query.area, archive.properties)
 
     def reason(granule: Granule) -> str | None:
         if (failed := again(granule)) is not None:

@@ -67,6 +67,19 @@ def read_bands(bands):
         raise WorkflowError(f"config: {error}") from None
 
 
+def check_labels():
+    """Whether the labels are staged that a table is to be made of; the command alone will say it, if late."""
+    try:
+        from skystage import errors
+        from skystage.derive import labels
+    except ImportError:
+        return
+    try:
+        labels.asked(QUERY)
+    except errors.QueryError as error:
+        raise WorkflowError(f"config: {error}") from None
+
+
 def files_named_in(query):
     """The files that a query names, which are read again when they change: its area, its preset."""
     area, preset = query.get("area"), query.get("preset")
@@ -318,6 +331,8 @@ WITH = QUERY.get("with") or {}
 BANDS = config["bands"]
 CURVES = config["lightcurves"]
 LABELS = config["labels"]
+if LABELS:
+    check_labels()
 WANTED = None if BANDS is None else read_bands(BANDS)
 if LAYOUT and not WITH.get("orbits"):
     raise WorkflowError(

@@ -8,6 +8,7 @@ are the same from both.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -201,19 +202,22 @@ def _found(query: Query, access: Access, search: Search) -> Iterator[Granule]:
         body |= {"target": [f"{ra} {dec}"], "radius": radius * 3600, "radius_units": "arcseconds"}
     targets = Targets(position, said)
     came: set[str] = set()
-    while True:
-        answer = _post(mission, "search", {**body, "offset": search.received}, access)
+    offset, last = 0, False
+    while not last:
+        answer = _post(mission, "search", {**body, "offset": offset}, access)
         rows = _rows(answer)
-        search.received += len(rows)
-        for row in rows:
+        offset += len(rows)
+        fresh = {digest: row for row in rows if (digest := _digest(row)) not in came}
+        came |= fresh.keys()
+        # A page that has come before, again, would be the last one for ever.
+        last = len(rows) < PAGE or not fresh
+        for row in fresh.values():
+            search.received += 1
             one = _granule(row, mission, position)
-            came.add(one.id)
             targets.add(
                 {"target_name": one.stack, "s_ra": row.get(own.ra or ""), "s_dec": row.get(own.dec or "")}
             )
             yield one
-        if len(rows) < PAGE:
-            break
     counted = answer.get("totalResults")
     search.hits = counted if isinstance(counted, int) else search.received
     search.notes += targets.lines()
@@ -222,6 +226,10 @@ def _found(query: Query, access: Access, search: Search) -> Iterator[Granule]:
             f"{TITLE}: counted {search.hits:,} data sets and delivered {search.received:,}",
             hint="try again; `allow_incomplete: true` accepts it",
         )
+
+
+def _digest(row: Mapping[str, Json]) -> str:
+    return hashlib.sha256(canonical(row).encode()).hexdigest()
 
 
 def _columns(mission: str, access: Access) -> dict[str, bool]:

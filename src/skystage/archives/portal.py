@@ -313,4 +313,5 @@ def _strange() -> CatalogueUnavailable:
 
 
 def _line(text: Json) -> str:
-    return " ".join(str(text or "").split())
+    """As one line, without what a terminal would obey."""
+    return " ".join("".join(one if one.isprintable() else " " for one in str(text or "")).split())

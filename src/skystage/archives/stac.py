@@ -165,7 +165,9 @@ class Stac:
     def search(self, query: Query, access: Access) -> Search:
         """See `skystage.archives.Archive.search`."""
         search = Search(iter(()))
-        search.granules = cdse_records.parted(_search(query, access, search, filters.asked(query, self)))
+        search.granules = cdse_records.parted(
+            _search(query, access, search, filters.asked(self.checks(query), query.area, self.properties))
+        )
         return search
 
     def checks(self, query: Query) -> dict[str, Json]:
