@@ -366,6 +366,10 @@ def test_values_become_operators_that_find_no_less_than_is_meant(api, access, wa
 def test_a_cap_is_recorded_and_an_order_needs_a_server_that_sorts(api, access):
     names, found, _ = ask(api, access, max_items=3, page_size=2)
     assert (names, found.hits, found.truncated) == (["i1", "i2", "i3"], 7, True)
+    # Counted is what matches: this server knows no cql2.
+    names, found, came = ask(api, access, max_items=2, cql2="eo:cloud_cover >= 50", page_size=2)
+    assert [one.id for one in came if one.properties["skystage:cql2"]] == ["i5", "i6"]
+    assert (len(names), found.truncated) == (6, True)
     assert ask(api, access, max_items=7)[1].truncated
     with pytest.raises(QueryError, match="sortby: .* does not sort"):
         ask(api, access, max_items=3, sortby="-eo:cloud_cover")

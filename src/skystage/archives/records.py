@@ -92,13 +92,13 @@ def footprint(said: Json) -> dict[str, Json] | None:
     ValueError
         If it is no geometry.
     """
-    if said is None:
+    if said is None or shapely.is_empty(shape(said)):
         return None
     for part in said["geometries"] if said["type"] == "GeometryCollection" else [said]:
         if part["coordinates"] != []:
             _positions(part["coordinates"])
     _plain(said)
-    return None if shapely.is_empty(shape(said)) else aoi.split(said)
+    return aoi.split(said)
 
 
 def _positions(said: Json) -> None:
