@@ -49,6 +49,14 @@ def test_the_users_secrets_stay_outside(box: Sandbox, monkeypatch: pytest.Monkey
     assert Path(inside["NETRC"]).stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_remembered_of_the_box_stays_there(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKYSTAGE_STATE", "mine")
+    assert box.environment()["SKYSTAGE_STATE"] == "mine"
+    monkeypatch.delenv("SKYSTAGE_STATE")
+    inside = box.environment()
+    assert Path(inside["SKYSTAGE_STATE"]).parent == Path(inside["SKYSTAGE_CACHE"]).parent
+
+
 def test_an_environment_can_be_made_from_another(box: Sandbox) -> None:
     assert box.environment({"LANG": "C", "AWS_PROFILE": "mine"})["LANG"] == "C"
     assert "AWS_PROFILE" not in box.environment({"AWS_PROFILE": "mine"})

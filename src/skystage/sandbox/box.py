@@ -90,6 +90,7 @@ class Sandbox:
         self._netrc = str(_write_netrc(directory / "netrc"))
         self._empty = str(directory / "empty")
         self._cache = str(directory / "cache")
+        self._state = str(directory / "state")
         Path(self._empty).touch()
         self._record = Record(self._log)
         table = services(self._world)
@@ -144,6 +145,8 @@ class Sandbox:
         out["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
         # What is remembered of the box's made-up archives must not be taken for the real ones'.
         out["SKYSTAGE_CACHE"] = self._cache
+        if "SKYSTAGE_STATE" not in os.environ:
+            out["SKYSTAGE_STATE"] = self._state
         return out
 
     def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
