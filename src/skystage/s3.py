@@ -55,6 +55,12 @@ def https_url(href: str) -> str:
     return s3href.https(found, endpoint())
 
 
+def bucket(href: str) -> str | None:
+    """The bucket of an address; None of what is not in Amazon's S3."""
+    found = s3href.parse(href)
+    return None if found is None else found.bucket
+
+
 def region(href: str) -> str:
     """The region that an address names; else the one to begin with: S3 answers with the right one."""
     found = s3href.parse(href)

@@ -134,6 +134,8 @@ class Access:
         self._keys: dict[str, Keys] = {}
         self.cookies = CookieJar()
         """Of log-in chains; the jar itself sees to it that each goes to its own domain only."""
+        self.regions: dict[str, str] = {}
+        """Of buckets, as S3 has said them."""
         self._mutex = threading.Lock()
         self._bodies: dict[urllib3.BaseHTTPResponse, tuple[float, threading.Event]] = {}
         self._waiting = Waiting()
@@ -363,11 +365,15 @@ class _Slots:
             self._access.limits.release(self.account, host, slot)
 
     def follow(self, headers: Mapping[str, str], content: bytes | None = None) -> Body:
-        start = url = s3.https_url(self._source.href)
+        url = s3.https_url(self._source.href)
         direct = DIRECT.get(self._source.auth or "")
+        bucket = s3.bucket(self._source.href)
         region = direct.region if direct else s3.region(self._source.href)
         if self._signs == s3.EODATA:
             region = s3.EODATA_REGION
+        elif (known := self._access.regions.get(bucket or "")) is not None:
+            region, url = known, s3.moved(url, known)
+        start = url
         renewed = False
         for _ in range(HOPS):
             pause(self._stop)
@@ -387,6 +393,8 @@ class _Slots:
             if (status == 301 or (status == 400 and self._signs)) and bucket_region != region:
                 # S3 says where a bucket is, and not what address that is.
                 region, url = bucket_region, s3.moved(url, bucket_region)
+                if bucket is not None:
+                    self._access.regions[bucket] = region
                 continue
             head = _head(response, excerpt="" if status < 400 else _excerpt(response))
             refused = sent.get("Authorization", "") if status == 401 and not renewed else ""

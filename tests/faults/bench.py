@@ -30,7 +30,7 @@ from skystage.errors import SkystageError
 from skystage.limits import Limits
 from skystage.model import Asset, Source
 from skystage.sandbox import Sandbox
-from skystage.sandbox.accounts import PASSWORD, S3_SECRET, USER
+from skystage.sandbox.accounts import AWS_KEY, AWS_SECRET, PASSWORD, S3_SECRET, USER
 from skystage.sandbox.copernicus import products
 from skystage.sandbox.files import Changed
 from skystage.store import Store
@@ -51,7 +51,7 @@ GATE, OTHER_GATE = "datapool.asf.alaska.edu", "sentinel1.asf.alaska.edu"
 LOGIN = "urs.earthdata.nasa.gov"
 BUCKET, BY_PATH, REGIONAL = (
     "s1-orbits.s3.amazonaws.com",
-    "s3.amazonaws.com",
+    "s3.us-west-2.amazonaws.com",
     "s1-orbits.s3.us-west-2.amazonaws.com",
 )
 DOWNLOAD, ZIPPER = "download.dataspace.copernicus.eu", "zipper.dataspace.copernicus.eu"
@@ -400,6 +400,8 @@ class Bench:
             len(text),
         )
         s3 = (Source(href=f"s3://s1-orbits/{key}"), regional)
+        # Of its own region: else S3 would be asked twice, and at two hosts.
+        signed = (regional, by_path)
         self.goods = {
             "earthdata": private,
             "ranges": private,
@@ -407,7 +409,9 @@ class Bench:
             "https": public,
             "s3": replace(public, sources=s3, hosts=(BUCKET, REGIONAL)),
             "s3-signed": replace(
-                public, sources=tuple(replace(one, auth="aws") for one in s3), hosts=(BUCKET, REGIONAL)
+                public,
+                sources=tuple(replace(one, auth="aws") for one in signed),
+                hosts=(REGIONAL, BY_PATH),
             ),
             **_bands(catalogue),
         }
@@ -450,7 +454,7 @@ class Bench:
         # Tokens are shared by all processes, and so are refusals, for five minutes: the second call is later.
         os.environ["SKYSTAGE_STATE"] = str(root / f"state-{number}")
         access = Access(
-            secrets={"aws": Secret(username="AKIASANDBOX", password="aws-secret-word")},
+            secrets={"aws": Secret(username=AWS_KEY, password=AWS_SECRET)},
             limits=Limits({}, root / f"state-{number}"),
         )
         if case.phase == "refresh":
@@ -709,7 +713,7 @@ def _wrong_requests(case: Case, result: Result) -> Iterator[str]:
 
 
 def _leaks(result: Result) -> Iterator[str]:
-    words = {PASSWORD, S3_SECRET, "aws-secret-word", base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
+    words = {PASSWORD, S3_SECRET, AWS_SECRET, base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
     for request in result.requests:
         scheme, _, word = request["headers"].get("authorization", "").partition(" ")
         if scheme == "Bearer":
