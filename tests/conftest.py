@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ RECORDINGS = Path(os.environ.get("SKYSTAGE_RECORDINGS", ROOT.parent / "shared" /
 # A machine that is busy is no fault of what is tested.
 settings.register_profile("skystage", deadline=None)
 settings.load_profile("skystage")
+
+
+def _patient(hook: object, settrace: Callable[[Any], None] = sys.settrace) -> None:
+    while True:
+        try:
+            return settrace(hook)
+        except RuntimeError:
+            time.sleep(0.001)
+
+
+# CPython 3.11 lets one thread at a time begin to be traced, and kills the other: no fault of what is tested.
+sys.settrace = _patient
 
 
 def _stay_at_home(event: str, arguments: tuple[object, ...]) -> None:

@@ -27,7 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from skystage import arrival, batch, pieces
 from skystage.auth import Secret
 from skystage.batch import fetch_all
-from skystage.errors import Forbidden, NotFound, RangeNotSatisfiable
+from skystage.errors import Forbidden, NotFound, RangeNotSatisfiable, Unauthorized
 from skystage.fetch import fetch_asset
 from skystage.model import Asset, Source
 from skystage.resume import Part, failure
@@ -245,9 +245,9 @@ def test_keys_of_the_environment_sign(server, store, access, monkeypatch):
 @pytest.mark.parametrize(
     ("secret", "said"),
     [
-        (None, "AccessDenied"),
-        (Secret(username="NOBODY", password="secret"), "InvalidAccessKeyId"),
-        (Secret(username=READER.username, password="wrong"), "SignatureDoesNotMatch"),
+        (None, (Forbidden, "AccessDenied")),
+        (Secret(username="NOBODY", password="secret"), (Unauthorized, "InvalidAccessKeyId")),
+        (Secret(username=READER.username, password="wrong"), (Unauthorized, "SignatureDoesNotMatch")),
     ],
     ids=["unsigned", "unknown", "wrong"],
 )
@@ -257,7 +257,7 @@ def test_who_may_not_read_is_told_why_once(server, store, secret, said):
     asset = an_asset("refused.bin", bucket=PRIVATE)
     if secret is None:
         asset = replace(asset, sources=(Source(href=asset.sources[0].href),))
-    with pytest.raises(Forbidden, match=said):
+    with pytest.raises(said[0], match=said[1]):
         fetch_asset(asset, store, access)
     assert access.requests == 1
     assert not store.path(asset).exists()
