@@ -479,7 +479,7 @@ def _href(scene: Scene, path: str) -> str:
         and path.startswith(("G", "D"))
     ):
         # What was made in May 2018 names the disk of the processor.
-        return f"/dpc/app/work/.{scene.datastrip}/{path}"
+        return f"/dpc/app/launch_1/.{scene.datastrip}/{path}"
     return f"./{path}"
 
 
