@@ -9,6 +9,7 @@ without a service gets 502 and nothing can escape.
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import threading
 import traceback
@@ -158,9 +159,15 @@ class _Connection(BaseHTTPRequestHandler):
         self.rfile.close()
         self.wfile.close()
         context = self.server.authority.context(self.tunnel)
-        # An error here where the client is gone: from within wrap_socket the socket would be lost unclosed.
-        self.connection.getpeername()
-        self.connection = context.wrap_socket(self.connection, server_side=True)
+        self.connection.getpeername()  # an error, if the client is gone
+        try:
+            self.connection = context.wrap_socket(self.connection, server_side=True)
+        except OSError as error:
+            # Where the client has just gone, wrap_socket loses its own socket unclosed.
+            for frame, _ in traceback.walk_tb(error.__traceback__):
+                if isinstance(lost := frame.f_locals.get("self"), ssl.SSLSocket):
+                    lost.close()
+            raise
         self.rfile = self.connection.makefile("rb", -1)
         self.wfile = self.connection.makefile("wb", 0)
         # Old clients ask for the tunnel in HTTP/1.0 and mean to keep it all the same.
